@@ -1,0 +1,68 @@
+import type * as tf from '@tensorflow/tfjs-core'
+import type { TensorTree } from '../xla/index.js'
+
+/** The seam between optimizers and models: one optimizer serves token models and image models through it.
+ *
+ * Shape letters: B rows (prompts × generations, the rows of a group side by side), T tokens or denoising steps. */
+export interface Policy<Prompt = unknown, Output = unknown> {
+  /** Current weights; an optimizer replaces `weights.trainable` after each step. */
+  weights: Weights
+  /** Frozen twin for KL terms and DPO. Under LoRA: the base weights without the adapter, not a copy. */
+  readonly reference: Weights
+  /** Draws `num_generations` outputs a prompt with the current weights. */
+  sample(prompts: readonly Prompt[], options: SampleOptions): Promise<Samples<Output>>
+  /** Log-probabilities of stored trajectories under the given weights: pure and differentiable, callable inside `jit`. */
+  evaluate(weights: Weights, trajectories: Trajectories, options?: { entropy?: boolean }): Evaluation
+  /** Turns given outputs (a data set's rows) into the static-shape tree that `score` and `evaluate` take. */
+  encode(prompts: readonly Prompt[], outputs: readonly Output[]): TensorTree
+  /** How likely stored outputs are, for pairs and supervised training: pure and differentiable, callable inside `jit`.
+   * @returns score [B]: Σ log-prob over the completion (tokens) or −½·mean‖v−u‖² (flows, (t, noise) drawn from `key`);
+   * length [B]: tokens of the completion, or 1 */
+  score(weights: Weights, outputs: TensorTree, key: tf.Tensor): { score: tf.Tensor; length: tf.Tensor }
+  /** An independent policy that starts from the same weights; frozen weights are shared. */
+  fork(): Policy<Prompt, Output>
+  dispose(): void
+}
+
+export interface Weights {
+  trainable: TensorTree
+  frozen: TensorTree
+}
+
+export interface SampleOptions {
+  /** Outputs drawn per prompt. */
+  num_generations?: number
+  temperature?: number
+  seed: number
+  /** Take the most likely output (tokens: greedy; flows: ODE). */
+  greedy?: boolean
+  [option: string]: unknown
+}
+
+export interface Samples<Output> {
+  /** Decoded outputs, B long; outputs i·G … i·G+G−1 belong to prompt i. */
+  outputs: Output[]
+  trajectories: Trajectories
+}
+
+/** Outputs and what they were drawn with. Every tensor's leading axis is B, so rows can be gathered. */
+export interface Trajectories {
+  /** What `score` takes. */
+  outputs: TensorTree
+  /** Sampling log-probs [B, T]. */
+  logProbs: tf.Tensor
+  /** 1 where a step counts [B, T]. */
+  mask: tf.Tensor
+  /** 1 for rows that ended by themselves, 0 for rows cut at the length bound [B]. */
+  finished: tf.Tensor
+  mean?: tf.Tensor
+  std?: tf.Tensor
+}
+
+export interface Evaluation {
+  logProbs: tf.Tensor
+  mask: tf.Tensor
+  entropy?: tf.Tensor
+  mean?: tf.Tensor
+  std?: tf.Tensor
+}

@@ -1,0 +1,46 @@
+import * as tf from '@tensorflow/tfjs-core'
+
+/** Nested containers (arrays and plain objects) with leaves of type T. */
+export type Tree<T> = T | readonly Tree<T>[] | { readonly [key: string]: Tree<T> }
+export type TensorTree = Tree<tf.Tensor>
+
+/** What may stand in the arguments of a jitted function: tensors, and static values that belong to its signature. */
+export type Static = number | string | boolean | null | undefined
+export type ArgumentTree = Tree<tf.Tensor | Static>
+
+/** Calls `visit(leaf, path)` for each tensor of a tree, objects in key-insertion order; other leaves are passed over. */
+export function eachTensor(tree: unknown, visit: (tensor: tf.Tensor, path: string) => void, path = ''): void {
+  if (tree instanceof tf.Tensor) return visit(tree, path)
+  if (Array.isArray(tree)) tree.forEach((child, i) => eachTensor(child, visit, `${path}[${i}]`))
+  else if (tree !== null && typeof tree === 'object')
+    for (const [key, child] of Object.entries(tree)) eachTensor(child, visit, path === '' ? key : `${path}.${key}`)
+}
+
+/** The tensors of a tree, in the order of {@link eachTensor}. */
+export function tensorsOf(tree: unknown): tf.Tensor[] {
+  const leaves: tf.Tensor[] = []
+  eachTensor(tree, t => leaves.push(t))
+  return leaves
+}
+
+/** A tree of the same structure with each tensor replaced; other leaves are kept. */
+export function mapTensors<T>(tree: T, f: (tensor: tf.Tensor, path: string) => tf.Tensor, path = ''): T {
+  if (tree instanceof tf.Tensor) return f(tree, path) as T
+  if (Array.isArray(tree)) return tree.map((child, i) => mapTensors(child, f, `${path}[${i}]`)) as T
+  if (tree !== null && typeof tree === 'object')
+    return Object.fromEntries(
+      Object.entries(tree).map(([key, child]) => [key, mapTensors(child, f, path === '' ? key : `${path}.${key}`)]),
+    ) as T
+  return tree
+}
+
+/** Replaces a tree's tensors, in the order of {@link eachTensor}, by those given. */
+export function withTensors<T>(tree: T, tensors: readonly tf.Tensor[]): T {
+  let next = 0
+  return mapTensors(tree, () => tensors[next++]!)
+}
+
+/** Disposes each tensor of a tree. */
+export function disposeTree(tree: unknown): void {
+  eachTensor(tree, t => t.dispose())
+}
