@@ -1,0 +1,210 @@
+import { PjrtApi } from './api.js'
+import { Block, bytesAt, stringAt, struct, text, words } from './memory.js'
+import { ELEMENT, bytesOf } from '../types.js'
+import type { ElementType } from '../types.js'
+
+const NO_COPY_AFTER_CALL = 0 // PJRT_HostBufferSemantics_kImmutableOnlyDuringCall
+
+/** One process-wide client of one PJRT plugin. A second client in a process is not supported by the plugins. */
+export class PjrtClient {
+  readonly platform: string
+  readonly platformVersion: string
+  readonly devices: bigint[]
+  /** Device buffers alive now, and their bytes. */
+  liveBuffers = 0
+  liveBytes = 0
+  peakBytes = 0
+  private readonly handle: bigint
+  /** Returns the memory of buffers whose owner was garbage-collected without being disposed. */
+  private readonly abandoned = new FinalizationRegistry<{ handle: bigint; bytes: number }>(b =>
+    this.release(b.handle, b.bytes),
+  )
+
+  constructor(readonly api: PjrtApi) {
+    api.call('Plugin_Initialize', struct())
+    this.handle = api.call('Client_Create', struct(0, 0, 0, 0, 0, 0, 0, 0, 0)).get(8)
+    const platform = api.call('Client_PlatformName', struct(this.handle, 0, 0))
+    this.platform = stringAt(platform.get(3), platform.get(4))
+    const version = api.call('Client_PlatformVersion', struct(this.handle, 0, 0))
+    this.platformVersion = stringAt(version.get(3), version.get(4))
+    const devices = api.call('Client_AddressableDevices', struct(this.handle, 0, 0))
+    this.devices = [...new BigUint64Array(bytesAt(devices.get(3), devices.get(4) * 8n).buffer)]
+  }
+
+  /** What the plugin says of a device, for example "TFRT_CPU_0". */
+  describe(device: bigint): string {
+    const description = this.api.call('Device_GetDescription', struct(device, 0)).get(3)
+    const words = this.api.call('DeviceDescription_ToString', struct(description, 0, 0))
+    return stringAt(words.get(3), words.get(4))
+  }
+
+  compile(mlir: string): Executable {
+    const { args, keep } = this.compileArguments(mlir)
+    const handle = this.api.call('Client_Compile', args).get(6)
+    keep.length = 0
+    return new Executable(this, handle)
+  }
+
+  /** Compiles on another thread. */
+  async compileAsync(mlir: string): Promise<Executable> {
+    const { args, keep } = this.compileArguments(mlir)
+    await this.api.callAsync('Client_Compile', args)
+    keep.length = 0
+    return new Executable(this, args.get(6))
+  }
+
+  private compileArguments(mlir: string): { args: Block; keep: Block[] } {
+    const code = text(mlir)
+    const format = text('mlir')
+    const program = struct(code.address, code.bytes.length, format.address, 4)
+    // CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 } }
+    const options = text(Uint8Array.of(0x1a, 0x04, 0x20, 0x01, 0x28, 0x01))
+    const args = struct(this.handle, program.address, options.address, 6, 0)
+    return { args, keep: [code, format, program, options] }
+  }
+
+  /** Copies host values to the device. @param bytes little-endian, row-major */
+  upload(bytes: Uint8Array, shape: readonly number[], type: ElementType): DeviceBuffer {
+    const source = new Block(bytes.length)
+    source.bytes.set(bytes)
+    const dims = words(shape)
+    const args = struct(
+      this.handle,
+      source.address,
+      ELEMENT[type].pjrt,
+      dims.address,
+      shape.length,
+      0,
+      0,
+      NO_COPY_AFTER_CALL,
+      this.devices[0]!,
+      0,
+      0,
+      0,
+      0,
+    )
+    this.api.call('Client_BufferFromHostBuffer', args)
+    const done = args.get(13)
+    if (done !== 0n) {
+      this.api.call('Event_Await', struct(done))
+      this.api.call('Event_Destroy', struct(done))
+    }
+    return new DeviceBuffer(this, args.get(14), shape, type)
+  }
+
+  /** @internal */
+  adopt(buffer: DeviceBuffer): void {
+    this.liveBuffers++
+    this.liveBytes += buffer.bytes
+    this.peakBytes = Math.max(this.peakBytes, this.liveBytes)
+    this.abandoned.register(buffer, { handle: buffer.handle, bytes: buffer.bytes }, buffer)
+  }
+
+  /** @internal */
+  drop(buffer: DeviceBuffer): void {
+    this.abandoned.unregister(buffer)
+    this.release(buffer.handle, buffer.bytes)
+  }
+
+  private release(handle: bigint, bytes: number): void {
+    this.liveBuffers--
+    this.liveBytes -= bytes
+    this.api.call('Buffer_Destroy', struct(handle))
+  }
+}
+
+/** A tensor's values on the device, or on their way there: reading waits for the program that writes them. */
+export class DeviceBuffer {
+  readonly bytes: number
+  private destroyed = false
+
+  constructor(
+    readonly client: PjrtClient,
+    readonly handle: bigint,
+    readonly shape: readonly number[],
+    readonly type: ElementType,
+  ) {
+    this.bytes = bytesOf(shape, type)
+    client.adopt(this)
+  }
+
+  destroy(): void {
+    if (this.destroyed) return
+    this.destroyed = true
+    this.client.drop(this)
+  }
+
+  /** Waits for the values and copies them to the host. */
+  read(): Uint8Array {
+    const target = new Block(this.bytes)
+    const event = this.startRead(target)
+    try {
+      this.client.api.call('Event_Await', struct(event))
+    } finally {
+      this.client.api.call('Event_Destroy', struct(event))
+    }
+    return target.bytes.subarray(0, this.bytes)
+  }
+
+  /** The same without blocking the event loop. */
+  async readAsync(): Promise<Uint8Array> {
+    const target = new Block(this.bytes)
+    await this.awaitEvent(this.startRead(target))
+    return target.bytes.subarray(0, this.bytes)
+  }
+
+  /** Resolves when the values are there; rejects if the program that writes them failed. */
+  ready(): Promise<void> {
+    return this.awaitEvent(this.client.api.call('Buffer_ReadyEvent', struct(this.handle, 0)).get(3))
+  }
+
+  private startRead(target: Block): bigint {
+    return this.client.api.call('Buffer_ToHostBuffer', struct(this.handle, 0, target.address, this.bytes, 0)).get(6)
+  }
+
+  private async awaitEvent(event: bigint): Promise<void> {
+    const api = this.client.api
+    try {
+      const state = api.call('Event_IsReady', struct(event, 0))
+      if ((state.get(3) & 0xffn) !== 0n) api.call('Event_Await', struct(event))
+      else await api.callAsync('Event_Await', struct(event))
+    } finally {
+      api.call('Event_Destroy', struct(event))
+    }
+  }
+}
+
+/** A compiled program, loaded on device 0. */
+export class Executable {
+  constructor(
+    readonly client: PjrtClient,
+    private readonly handle: bigint,
+  ) {}
+
+  /** Starts the program; its outputs are buffers whose values may still be computed.
+   * Inputs that the program donates are consumed. */
+  execute(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly { shape: readonly number[]; type: ElementType }[],
+  ): DeviceBuffer[] {
+    const argumentList = words(inputs.map(b => b.handle))
+    const results = new Block(8 * outputs.length)
+    const argumentLists = words([argumentList.address])
+    const outputLists = words([results.address])
+    const options = struct(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    this.client.api.call(
+      'LoadedExecutable_Execute',
+      struct(this.handle, options.address, argumentLists.address, 1, inputs.length, outputLists.address, 0, 0),
+    )
+    return outputs.map((o, i) => new DeviceBuffer(this.client, results.get(i), o.shape, o.type))
+  }
+
+  /** Bytes the program needs, as the compiler counted them. */
+  memory(): { arguments: number; outputs: number; aliased: number; temporary: number; code: number } {
+    const executable = this.client.api.call('LoadedExecutable_GetExecutable', struct(this.handle, 0)).get(3)
+    const s = this.client.api.call('Executable_GetCompiledMemoryStats', struct(executable, ...Array<0>(11).fill(0)))
+    this.client.api.call('Executable_Destroy', struct(executable))
+    const n = (i: number) => Number(s.get(i))
+    return { code: n(3), arguments: n(4), outputs: n(5), aliased: n(6), temporary: n(7) }
+  }
+}

@@ -1,0 +1,53 @@
+import koffi from 'koffi'
+
+/** Off-heap memory whose address stays valid: V8 moves typed arrays of 64 bytes or less, never an ArrayBuffer's store. */
+export class Block {
+  readonly bytes: Uint8Array
+  readonly address: bigint
+  private readonly view: DataView
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(new ArrayBuffer(Math.max(size, 8)))
+    this.address = addressOf(this.bytes)
+    this.view = new DataView(this.bytes.buffer)
+  }
+  /** The i-th 8-byte word. */
+  get(i: number): bigint {
+    return this.view.getBigUint64(8 * i, true)
+  }
+  set(i: number, value: bigint | number): void {
+    this.view.setBigInt64(8 * i, BigInt(value), true)
+  }
+}
+
+/** An array of 8-byte words; every field of a PJRT struct is one word, or an int padded to one. */
+export function words(values: readonly (bigint | number)[]): Block {
+  const block = new Block(8 * values.length)
+  values.forEach((value, i) => block.set(i, value))
+  return block
+}
+
+/** A PJRT argument struct: its size, no extension, then the fields. Field i is word i + 2. */
+export function struct(...fields: (bigint | number)[]): Block {
+  return words([8 * (fields.length + 2), 0, ...fields])
+}
+
+export function text(value: string | Uint8Array): Block {
+  const encoded = typeof value === 'string' ? new TextEncoder().encode(value) : value
+  const block = new Block(encoded.length)
+  block.bytes.set(encoded)
+  return block
+}
+
+export function addressOf(view: Uint8Array): bigint {
+  return BigInt(koffi.address(view))
+}
+
+/** A copy of `size` bytes at an address. */
+export function bytesAt(address: bigint, size: bigint | number): Uint8Array {
+  return size === 0n || size === 0 ? new Uint8Array() : new Uint8Array(koffi.view(address, Number(size))).slice()
+}
+
+export function stringAt(address: bigint, size: bigint | number): string {
+  return new TextDecoder().decode(bytesAt(address, size))
+}
