@@ -1,0 +1,64 @@
+import { compute, equation, type ArithmeticProblem } from './arithmeticProblems.js'
+import type { Message } from './message.js'
+import { rng, type Rng } from './rng.js'
+
+/** Shares of replies that carry each fault; faults are drawn independently of one another. */
+export interface CorruptionRates {
+  /** No `<answer>NUMBER</answer>` on the last line. Default 0.2. */
+  format?: number
+  /** The tempting operation, computed consistently. Default 0.1. */
+  operation?: number
+  /** The same where the wording misleads; above one half the wrong operation is the likeliest reply. Default 0.55. */
+  misled?: number
+  /** An equation whose result is off. Default 0.06. */
+  result?: number
+  /** A sentence of padding before the working. Default 0.2. */
+  filler?: number
+}
+
+/** A supervised row: the problem's conversation and a reply that may be wrong. */
+export interface Reply {
+  prompt: Message[]
+  completion: string
+}
+
+/** Replies with known faults, one a problem, to pre-train a policy of middling skill that reinforcement learning can improve.
+ *
+ * The defaults leave about 55 % of the replies right in format and number.
+ * @throws naming a rate that is not between 0 and 1 */
+export function corruptedReplies(
+  problems: readonly ArithmeticProblem[],
+  options: CorruptionRates & { seed: number },
+): Reply[] {
+  const { seed, ...given } = options
+  const rates = { format: 0.2, operation: 0.1, misled: 0.55, result: 0.06, filler: 0.2, ...given }
+  for (const [name, rate] of Object.entries(rates))
+    if (!(rate >= 0 && rate <= 1))
+      throw new Error(`corruptedReplies: ${name} is ${rate}, needed a share between 0 and 1. Use for example 0.2.`)
+  const random = rng(seed)
+  return problems.map(problem => ({ prompt: problem.prompt, completion: corrupt(problem, rates, random) }))
+}
+
+function corrupt(problem: ArithmeticProblem, rates: Required<CorruptionRates>, random: Rng): string {
+  const wrongOperation = random.uniform() < (problem.misleading ? rates.misled : rates.operation)
+  const wrongResult = random.uniform() < rates.result
+  const wrongFormat = random.uniform() < rates.format
+  const filler = random.uniform() < rates.filler
+  const operation = wrongOperation ? problem.tempting : problem.operation
+  const [a, b] = problem.operands
+  const right = compute(operation, a, b)
+  const result = wrongResult ? Math.abs(right + random.pick(SLIPS)) : right
+  const working = equation(operation, a, b, result)
+  const ending = wrongFormat ? random.pick(WRONG_ENDINGS)(result) : `<answer>${result}</answer>`
+  return `${filler ? `${random.pick(FILLERS)}\n` : ''}${working}\n${ending}`
+}
+
+/** None leaves a result r as it is, since |r + slip| = r needs slip = −2r. */
+const SLIPS = [-1, 1, 2, 3, 10] as const
+const WRONG_ENDINGS: readonly ((result: number) => string)[] = [
+  result => `The answer is ${result}.`,
+  result => `<answer>${result}`,
+  result => `answer: ${result}`,
+  result => `<answer>The answer is ${result}</answer>`,
+]
+const FILLERS = ['Let me think about this.', 'This is a nice question.', 'We look at the numbers first.']

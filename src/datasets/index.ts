@@ -1,0 +1,14 @@
+// Generated problems
+export { arithmeticProblems, OPERATIONS } from './arithmeticProblems.js'
+export type { ArithmeticOptions, ArithmeticProblem, Operation, Splits } from './arithmeticProblems.js'
+export { corruptedReplies, type CorruptionRates, type Reply } from './corruptedReplies.js'
+export { packedEquations } from './packedEquations.js'
+
+// Files
+export { gsm8k, type Gsm8kOptions, type Gsm8kRow } from './gsm8k.js'
+export { readJsonl, writeJsonl, type Row } from './jsonl.js'
+
+// What every data set shares
+export type { Message } from './message.js'
+export { requireColumns } from './requireColumns.js'
+export { rng, type Rng } from './rng.js'
