@@ -1,0 +1,64 @@
+export type Theme = 'screen' | 'paper'
+
+/** Arial's widths everywhere: Arimo in exported files, Arial, Liberation Sans or Helvetica in a browser. */
+const font = 'Arimo, Arial, Liberation Sans, Helvetica, sans-serif'
+
+/** Everything about a chart's looks that its rows do not decide, as a Vega-Lite `config`. Sizes in CSS pixels, 96 an inch. */
+function config(size: { label: number; title: number; line: number; point: number; width: number; height: number }) {
+  const text = { labelFontSize: size.label, titleFontSize: size.title, labelColor: '#333', titleColor: '#111' }
+  return {
+    background: 'white',
+    font,
+    padding: 4,
+    view: {
+      stroke: null,
+      continuousWidth: size.width,
+      continuousHeight: size.height,
+      discreteWidth: size.width,
+      discreteHeight: size.height,
+    },
+    title: { fontSize: size.title + 1, anchor: 'start', offset: 6, color: '#111' },
+    axis: {
+      ...text,
+      titleFontWeight: 'normal',
+      gridColor: '#e6e6e6',
+      domainColor: '#888',
+      tickColor: '#888',
+      tickSize: 4,
+      labelOverlap: true,
+      labelLimit: size.width / 3,
+    },
+    axisX: { grid: false, labelFlush: true, tickCount: 6 },
+    axisY: { domain: false, ticks: false, labelPadding: 4, tickCount: 5 },
+    legend: {
+      ...text,
+      orient: 'top',
+      direction: 'horizontal',
+      columns: 4,
+      title: null,
+      offset: 4,
+      symbolSize: size.point * 2,
+      symbolStrokeWidth: 2 * size.line,
+      labelLimit: size.width / 3,
+    },
+    line: { strokeWidth: size.line, strokeJoin: 'round', strokeCap: 'round' },
+    rule: { strokeWidth: size.line },
+    point: { size: size.point, filled: true, opacity: 1 },
+    text: { fontSize: size.label, color: '#222' },
+    style: {
+      raw: { strokeWidth: size.line / 2, opacity: 0.25 },
+      band: { opacity: 0.18 },
+      reference: { color: '#888', strokeDash: [3, 3], strokeWidth: 1 },
+    },
+  }
+}
+
+/** `screen` for notebooks; `paper` fills one column of a two-column page (3.3 in) with 7 and 8 point text. */
+export const themes = {
+  screen: config({ label: 12, title: 13, line: 2, point: 50, width: 520, height: 300 }),
+  paper: {
+    ...config({ label: 7 / 0.75, title: 8 / 0.75, line: 1.25, point: 24, width: 3.3 * 96, height: 190 }),
+    autosize: { type: 'fit', contains: 'padding' },
+    padding: 1,
+  },
+} satisfies Record<Theme, object>
