@@ -1,0 +1,64 @@
+"""Executes a notebook with the rewardlab kernel in the notebook's own folder, as JupyterLab does, and prints each cell's time.
+
+Usage: execute_notebook.py INPUT OUTPUT. The outputs reached are written in any case; a failing cell gives exit code 1.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+
+def execute(source: Path, target: Path) -> int:
+    notebook = nbformat.read(source, as_version=4)
+    cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
+    started = {}
+
+    def on_start(cell, cell_index):
+        started[cell_index] = time.monotonic()
+        print(f"cell {cells.index(cell_index) + 1} of {len(cells)} …", end=" ", flush=True)
+
+    def on_executed(cell, cell_index, execute_reply):
+        print(f"{time.monotonic() - started[cell_index]:.1f} s", flush=True)
+
+    client = NotebookClient(
+        notebook,
+        kernel_name="rewardlab",
+        timeout=None,
+        record_timing=False,
+        resources={"metadata": {"path": str(source.parent)}},
+        on_cell_start=on_start,
+        on_cell_executed=on_executed,
+    )
+    began = time.monotonic()
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        print(f"\n{error}\nrewardlab: a cell of {source.name} failed (above). Outputs so far: {target}", file=sys.stderr)
+        return 1
+    except DeadKernelError:
+        print(f"\nrewardlab: the kernel died while running {source.name}. Outputs so far: {target}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nrewardlab: interrupted. Outputs so far: {target}", file=sys.stderr)
+        return 130
+    finally:
+        write(notebook, target)
+    print(f"{len(cells)} cells in {time.monotonic() - began:.0f} s: {target}")
+    return 0
+
+
+def write(notebook: nbformat.NotebookNode, target: Path) -> None:
+    """Replaces the file as a whole, so that an interrupted write leaves the old one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    nbformat.write(notebook, partial)
+    os.replace(partial, target)
+
+
+if __name__ == "__main__":
+    sys.exit(execute(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,15 @@
+/** `npm start`: JupyterLab at the comparison notebook, on loopback, with a token.
+ * Options go to JupyterLab: `-- --no-browser` prints the address, `-- --port N`. */
+import { becomePython, root, setUp } from './setup.mjs'
+
+setUp()
+
+becomePython([
+  '-m',
+  'jupyterlab',
+  '--ServerApp.ip=localhost',
+  `--ServerApp.root_dir=${root}`,
+  '--LabApp.default_url=/lab/tree/notebooks/grpo_dpo_srpo_comparison.ipynb',
+  ...(process.getuid() === 0 ? ['--allow-root'] : []), // containers run as root
+  ...process.argv.slice(2),
+])
