@@ -35,7 +35,7 @@ export function corruptedReplies(
   for (const [name, rate] of Object.entries(rates))
     if (!(rate >= 0 && rate <= 1))
       throw new Error(`corruptedReplies: ${name} is ${rate}, needed a share between 0 and 1. Use for example 0.2.`)
-  const random = rng(seed)
+  const random = rng(seed, 1) // a stream of its own, since problems often carry the same seed
   return problems.map(problem => ({ prompt: problem.prompt, completion: corrupt(problem, rates, random) }))
 }
 

@@ -1,0 +1,24 @@
+// What a reward is
+export { completionText, textReward } from './reward.js'
+export type { Completion, Reward, RewardBatch, Score } from './reward.js'
+
+// Numbers and classes
+export { answerFormat } from './answerFormat.js'
+export { exactAnswer } from './exactAnswer.js'
+export { namedOperation, operationClass } from './operationClass.js'
+
+// Form
+export { completionLength, type CompletionLengthOptions } from './completionLength.js'
+export { textHeuristic, type TextHeuristicOptions } from './textHeuristic.js'
+export { thinkAnswerFormat } from './thinkAnswerFormat.js'
+
+// Seeing and judging
+export { actionIou, actions } from './actionIou.js'
+export { flaggedLabels, moderation, type ModerationOptions } from './moderation.js'
+
+// Several rewards
+export { advantageShares } from './advantageShares.js'
+export { checkedScores } from './checkedScores.js'
+export { scalarize } from './scalarize.js'
+export type { RunningStatistics, Scalarized, ScalarizeOptions } from './scalarize.js'
+export { weighted, type WeightedRewards, type Weights } from './weighted.js'

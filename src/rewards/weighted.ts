@@ -1,0 +1,62 @@
+import { checkedScores } from './checkedScores.js'
+import type { Reward, RewardBatch, Score } from './reward.js'
+
+export type Weights = Readonly<Record<string, number>>
+
+/** Rewards by name, each with a weight that can change while a run is going. */
+export interface WeightedRewards {
+  /** The components' names, in the order of `score` and of `weights`. */
+  readonly names: readonly string[]
+  /** The current weights; a snapshot that later changes leave as it is. */
+  readonly weights: Weights
+  /** Every component of every sample [K][N], unweighted; null where a reward does not apply. */
+  score(batch: RewardBatch): Promise<Score[][]>
+  /** Changes the given weights from now on.
+   * @throws naming an unknown component, or a weight that is not a finite number */
+  setWeights(changes: Weights): void
+  /** Calls `listener` at every change.
+   * @returns a function that ends it */
+  onChange(listener: (weights: Weights, previous: Weights) => void): () => void
+}
+
+/** Puts rewards side by side: `weighted({ format: [answerFormat(), 0.3], correct: [exactAnswer(), 0.7] })`.
+ *
+ * Scores are kept by component; optimizers combine them with the weights of the moment.
+ * @throws if there is no reward, or a weight is not a finite number */
+export function weighted(
+  rewards: Readonly<Record<string, readonly [reward: Reward, weight: number]>>,
+): WeightedRewards {
+  const names = Object.keys(rewards)
+  if (names.length === 0)
+    throw new Error('weighted: got no reward, needed at least one. Use for example { correct: [exactAnswer(), 1] }.')
+  const listeners = new Set<(weights: Weights, previous: Weights) => void>()
+  let weights = changed({}, Object.fromEntries(names.map(name => [name, rewards[name]![1]])), names)
+
+  return {
+    names,
+    get weights() {
+      return weights
+    },
+    score: batch => Promise.all(names.map(name => checkedScores(name, rewards[name]![0], batch))),
+    setWeights(changes) {
+      const previous = weights
+      const next = changed(previous, changes, names)
+      if (names.every(name => next[name] === previous[name])) return
+      weights = next
+      for (const listener of listeners) listener(next, previous)
+    },
+    onChange(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+  }
+}
+
+function changed(weights: Weights, changes: Weights, names: readonly string[]): Weights {
+  for (const [name, weight] of Object.entries(changes)) {
+    if (!names.includes(name)) throw new Error(`weighted: no reward is named "${name}". Use ${names.join(', ')}.`)
+    if (!Number.isFinite(weight))
+      throw new Error(`weighted: the weight of "${name}" is ${weight}, needed a finite number. Use for example 1.`)
+  }
+  return Object.freeze({ ...weights, ...changes })
+}
