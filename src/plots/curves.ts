@@ -1,5 +1,5 @@
 import { groupBy, keysOf, numberAt, textAt, type PlotRun } from './chart.js'
-import { meanInterval } from './meanInterval.js'
+import { mean, meanInterval } from './meanInterval.js'
 
 /** One point of a run's curve. */
 export interface CurvePoint {
@@ -41,16 +41,23 @@ export function smoothed(points: readonly CurvePoint[], window: number): CurvePo
   const reach = Math.floor(window / 2)
   return points.map(({ step }, i) => {
     const near = points.slice(Math.max(0, i - reach), i + reach + 1)
-    return { step, value: near.reduce((sum, p) => sum + p.value, 0) / near.length }
+    return { step, value: mean(near.map(p => p.value)) }
   })
 }
 
 /** Mean over seeds at each step, with its Student t interval. */
-export function meanCurve(curves: readonly CurvePoint[][], level: number): BandPoint[] {
+export function meanCurve(curves: readonly CurvePoint[][], level = 0.95): BandPoint[] {
   return [...groupBy(curves.flat(), p => p.step)]
     .map(([step, points]) => {
-      const { mean, low, high } = meanInterval(points.map(p => p.value), level) // prettier-ignore
-      return { step, value: mean, low, high }
+      const {
+        mean: value,
+        low,
+        high,
+      } = meanInterval(
+        points.map(p => p.value),
+        level,
+      )
+      return { step, value, low, high }
     })
     .sort((a, b) => a.step - b.step)
 }

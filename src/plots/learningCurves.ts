@@ -29,9 +29,14 @@ export function learningCurves(
   for (const [name, seeds] of groups) {
     const curves = seeds.map(run => curveOf(run, metric, 'learningCurves'))
     curves.forEach((points, run) => raw.push(...points.map(p => ({ series: name, run, ...p }))))
-    means.push(...meanCurve(curves.map(points => smoothed(points, smooth)), ci).map(p => ({ series: name, ...p }))) // prettier-ignore
+    means.push(
+      ...meanCurve(
+        curves.map(points => smoothed(points, smooth)),
+        ci,
+      ).map(p => ({ series: name, ...p })),
+    )
   }
-  const x = { field: 'step', type: 'quantitative', title: 'step' }
+  const x = { field: 'step', type: 'quantitative', title: 'step', scale: { nice: false } }
   const y = { field: 'value', type: 'quantitative', title: metric, scale: { zero: false } }
   const color = { field: 'series', type: 'nominal', scale: seriesColors(groups.keys(), series) }
   return chart(
@@ -50,7 +55,7 @@ export function learningCurves(
         },
         {
           data: { values: means },
-          mark: { type: 'line', tooltip: true },
+          mark: { type: 'line', style: 'mean', tooltip: true },
           encoding: { x, y, color },
         },
       ],

@@ -17,11 +17,16 @@ export function meanInterval(values: readonly number[], level = 0.95): MeanInter
     throw new Error(`meanInterval: level is ${level}, needed a number in (0, 1). Use 0.95.`)
   const n = values.length
   if (n === 0) throw new Error('meanInterval: got no values, needed at least one.')
-  const mean = values.reduce((sum, v) => sum + v, 0) / n
-  if (n === 1) return { mean, low: null, high: null, n }
-  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (n - 1)
+  const centre = mean(values)
+  if (n === 1) return { mean: centre, low: null, high: null, n }
+  const variance = values.reduce((sum, v) => sum + (v - centre) ** 2, 0) / (n - 1)
   const half = tQuantile(0.5 + level / 2, n - 1) * Math.sqrt(variance / n)
-  return { mean, low: mean - half, high: mean + half, n }
+  return { mean: centre, low: centre - half, high: centre + half, n }
+}
+
+/** Arithmetic mean; NaN of nothing. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, v) => sum + v, 0) / values.length
 }
 
 /** Quantile of Student's t for p in [0.5, 1) and whole degrees of freedom, by bisection of the angle θ = atan(t/√ν). */

@@ -1,7 +1,7 @@
 /** Okabe and Ito's palette, told apart by colour-blind readers: the first four are this project's optimizers'.
  * @source Okabe & Ito, Color Universal Design, 2008 */
-const optimizers: Record<string, string> = { dpo: '#E69F00', grpo: '#0072B2', sft: '#56B4E9', srpo: '#009E73' }
-const others = ['#D55E00', '#CC79A7', '#000000', '#F0E442']
+const optimizers: Record<string, string> = { dpo: '#E69F00', grpo: '#0072B2', sft: '#000000', srpo: '#009E73' }
+const others = ['#D55E00', '#CC79A7', '#56B4E9', '#F0E442']
 const base = '#777777'
 
 /** A Vega-Lite colour scale in which a series has one colour in every figure: the optimizers and the base have their own, other names

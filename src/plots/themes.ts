@@ -28,7 +28,7 @@ function config(size: { label: number; title: number; line: number; point: numbe
       labelOverlap: true,
       labelLimit: size.width / 3,
     },
-    axisX: { grid: false, labelFlush: true, tickCount: 6 },
+    axisX: { grid: false, labelFlush: false, tickCount: 6 },
     axisY: { domain: false, ticks: false, labelPadding: 4, tickCount: 5 },
     legend: {
       ...text,
@@ -36,16 +36,22 @@ function config(size: { label: number; title: number; line: number; point: numbe
       direction: 'horizontal',
       columns: 4,
       title: null,
-      offset: 4,
+      titleFontWeight: 'normal',
+      gradientLength: 100,
+      gradientThickness: size.label,
+      offset: 8,
       symbolSize: size.point * 2,
       symbolStrokeWidth: 2 * size.line,
       labelLimit: size.width / 3,
     },
-    line: { strokeWidth: size.line, strokeJoin: 'round', strokeCap: 'round' },
+    line: { strokeJoin: 'round', strokeCap: 'round' },
     rule: { strokeWidth: size.line },
     point: { size: size.point, filled: true, opacity: 1 },
     text: { fontSize: size.label, color: '#222' },
     style: {
+      // the mark's own config would win over a style, so widths of lines stand here only
+      mean: { strokeWidth: size.line },
+      end: { filled: false, size: 4 * size.point, strokeWidth: size.line },
       raw: { strokeWidth: size.line / 2, opacity: 0.25 },
       band: { opacity: 0.18 },
       reference: { color: '#888', strokeDash: [3, 3], strokeWidth: 1 },
@@ -57,8 +63,8 @@ function config(size: { label: number; title: number; line: number; point: numbe
 export const themes = {
   screen: config({ label: 12, title: 13, line: 2, point: 50, width: 520, height: 300 }),
   paper: {
-    ...config({ label: 7 / 0.75, title: 8 / 0.75, line: 1.25, point: 24, width: 3.3 * 96, height: 190 }),
+    ...config({ label: 7 / 0.75, title: 8 / 0.75, line: 1.25, point: 24, width: 316, height: 190 }),
     autosize: { type: 'fit', contains: 'padding' },
-    padding: 1,
+    padding: 3,
   },
 } satisfies Record<Theme, object>

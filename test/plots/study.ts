@@ -19,6 +19,7 @@ export function study({ seeds = 3, steps = 45 } = {}): PlotRun[] {
           reward: 0.3 * format + 0.7 * correct,
           'rewards/format/mean': format,
           'rewards/correct/mean': correct,
+          'rewards/length/mean': 0.5 + 0.3 * noise(step + 0.25),
           ...(step % 5 === 4 ? { eval_accuracy: 0.54 + learned - (name === 'dpo' ? 0.004 * step : 0) } : {}),
         }
       })
