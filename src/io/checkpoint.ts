@@ -1,0 +1,154 @@
+import { access } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { astype, type TensorTree } from '../xla/index.js'
+import { readJson } from './json.js'
+import {
+  openSafetensors,
+  writeSafetensors,
+  type StoredTensor,
+  type TensorInfo,
+  type TensorSource,
+} from './safetensors.js'
+
+/** One leaf of a weight tree: where it lies in the tree and what a checkpoint calls it. A `*` in the name stands for
+ * the layer; such tensors are stacked along a leading axis of that many layers. */
+export interface Parameter {
+  /** Keys joined by dots, e.g. `layers.self_attn.q_proj.weight`. */
+  path: string
+  /** Name in the checkpoint, e.g. `model.layers.*.self_attn.q_proj.weight`. */
+  name: string
+  /** Shape in the checkpoint, of one layer. */
+  shape: number[]
+}
+
+/** How floating-point weights are kept on the device. */
+export type WeightType = 'float32' | 'bfloat16'
+
+/** Opens the weights of a model directory: `model.safetensors`, or the shards of `model.safetensors.index.json`. */
+export async function openCheckpoint(dir: string, stem = 'model'): Promise<TensorSource> {
+  const single = join(dir, `${stem}.safetensors`)
+  const index = `${single}.index.json`
+  if (await exists(single)) return openSafetensors(single)
+  if (await exists(index)) return openShards(dir, index)
+  throw new Error(`${dir}: no weights. Needed: ${stem}.safetensors or ${stem}.safetensors.index.json. Check the path.`)
+}
+
+/** Reads the weights that `parameters` names into a tree, a stacked tensor at a time.
+ * @param options.layers what `*` counts up to
+ * @param options.ignore names that may be there without being used
+ * @throws Error listing all missing, unexpected and misshapen tensors */
+export async function loadWeights(
+  source: TensorSource,
+  parameters: readonly Parameter[],
+  options: { layers: number; dtype?: WeightType; ignore?: RegExp },
+): Promise<TensorTree> {
+  const { layers, dtype = 'float32', ignore } = options
+  checkNames(source, parameters, layers, ignore)
+  const leaves: [string, tf.Tensor][] = []
+  for (const { path, name, shape } of parameters) {
+    const names = expand(name, layers)
+    const size = shape.reduce((n, d) => n * d, 1)
+    const stacked = new Float32Array(names.length * size)
+    for (const [i, layer] of names.entries()) stacked.set(await source.read(layer), i * size)
+    leaves.push([path, upload(stacked, name.includes('*') ? [layers, ...shape] : shape, dtype)])
+  }
+  return treeOf(leaves)
+}
+
+/** Writes a tree under its checkpoint names, a tensor at a time. */
+export async function saveWeights(
+  file: string,
+  weights: TensorTree,
+  parameters: readonly Parameter[],
+  options: { layers: number; dtype?: 'F32' | 'BF16' },
+): Promise<void> {
+  const { layers, dtype = 'F32' } = options
+  let last: { path: string; data: Float32Array } | undefined
+  const stored: Record<string, StoredTensor> = {}
+  for (const { path, name, shape } of parameters) {
+    const size = shape.reduce((n, d) => n * d, 1)
+    for (const [i, layer] of expand(name, layers).entries())
+      stored[layer] = {
+        dtype,
+        shape,
+        async data() {
+          if (last?.path !== path) last = { path, data: (await leafAt(weights, path).data()) as Float32Array }
+          return last.data.subarray(i * size, (i + 1) * size)
+        },
+      }
+  }
+  await writeSafetensors(file, stored, { format: 'pt' })
+}
+
+/** The tree with these leaves, by dotted path. */
+export function treeOf<T extends tf.Tensor>(leaves: Iterable<[path: string, leaf: T]>): TensorTree {
+  const root: Record<string, unknown> = {}
+  for (const [path, leaf] of leaves) {
+    const keys = path.split('.')
+    let node = root
+    for (const key of keys.slice(0, -1)) node = (node[key] ??= {}) as Record<string, unknown>
+    node[keys.at(-1)!] = leaf
+  }
+  return root as TensorTree
+}
+
+function leafAt(tree: TensorTree, path: string): tf.Tensor {
+  let node: unknown = tree
+  for (const key of path.split('.')) node = (node as Record<string, unknown> | undefined)?.[key]
+  if (node instanceof tf.Tensor) return node
+  throw new Error(`saveWeights: the tree has no tensor at ${path}.`)
+}
+
+function upload(data: Float32Array, shape: number[], dtype: WeightType): tf.Tensor {
+  if (dtype === 'float32') return tf.tensor(data, shape)
+  return tf.tidy(() => astype(tf.tensor(data, shape), 'bf16'))
+}
+
+function checkNames(source: TensorSource, parameters: readonly Parameter[], layers: number, ignore?: RegExp): void {
+  const needed = new Map(parameters.flatMap(p => expand(p.name, layers).map(name => [name, p.shape] as const)))
+  const missing = [...needed.keys()].filter(name => !source.tensors.has(name))
+  const unexpected = [...source.tensors.keys()].filter(name => !needed.has(name) && !ignore?.test(name))
+  const misshapen = [...needed].flatMap(([name, shape]) => {
+    const found = source.tensors.get(name)?.shape
+    return found && `${found}` !== `${shape}` ? [`${name} is [${found}], needed [${shape}]`] : []
+  })
+  const problems = [
+    ...(missing.length ? [`${missing.length} missing: ${missing.join(', ')}`] : []),
+    ...(unexpected.length ? [`${unexpected.length} unexpected: ${unexpected.join(', ')}`] : []),
+    ...(misshapen.length ? [`${misshapen.length} misshapen: ${misshapen.join(', ')}`] : []),
+  ]
+  if (problems.length > 0)
+    throw new Error(`${source.path}: ${problems.join('; ')}. Use the config.json that belongs to these weights.`)
+}
+
+const expand = (name: string, layers: number): string[] =>
+  name.includes('*') ? Array.from({ length: layers }, (_, i) => name.replace('*', String(i))) : [name]
+
+async function openShards(dir: string, index: string): Promise<TensorSource> {
+  const map = (await readJson(index))['weight_map']
+  if (typeof map !== 'object' || map === null) throw new Error(`${index}: weight_map is missing, needed an object.`)
+  const shardOf = new Map(Object.entries(map as Record<string, string>))
+  const shards = new Map<string, TensorSource>()
+  const close = async () => void (await Promise.all([...shards.values()].map(shard => shard.close())))
+  try {
+    for (const shard of new Set(shardOf.values())) shards.set(shard, await openSafetensors(join(dir, basename(shard))))
+    const tensors = new Map<string, TensorInfo>()
+    for (const [name, shard] of shardOf) {
+      const info = shards.get(shard)!.tensors.get(name)
+      if (!info) throw new Error(`${index}: weight_map places ${name} in ${shard}, which lacks it. Fetch both again.`)
+      tensors.set(name, info)
+    }
+    const read = (name: string) => shards.get(shardOf.get(name)!)!.read(name)
+    return { path: index, metadata: {}, tensors, read, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )

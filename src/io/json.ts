@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises'
+
+/** Reads a JSON file that must hold an object.
+ * @throws Error naming the file if it is missing or is not a JSON object */
+export async function readJson(path: string): Promise<Record<string, unknown>> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    const found = error.code === 'ENOENT' ? 'there is no such file' : error.message
+    throw new Error(`${path}: ${found}. Check the path.`)
+  })
+  const value = parse(text, path)
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`${path}: found ${Array.isArray(value) ? 'an array' : typeof value}, needed a JSON object.`)
+  return value as Record<string, unknown>
+}
+
+function parse(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new Error(`${path}: not JSON (${(error as Error).message}). Fetch or write the file again.`)
+  }
+}
+
+/** Checked access to the fields of a JSON object; every error names the file, the field, what was found and needed. */
+export class Fields {
+  constructor(
+    private readonly json: Readonly<Record<string, unknown>>,
+    /** The file, for messages. */
+    readonly where: string,
+  ) {}
+
+  /** The value as it stands; null counts as absent. */
+  get(name: string): unknown {
+    return this.json[name] ?? undefined
+  }
+
+  /** An integer ≥ 1. */
+  count(name: string, fallback?: number): number {
+    return this.check(name, fallback, (v): v is number => Number.isInteger(v) && (v as number) > 0, 'an integer ≥ 1')
+  }
+
+  number(name: string, fallback?: number): number {
+    return this.check(name, fallback, (v): v is number => typeof v === 'number' && v > 0, 'a number > 0')
+  }
+
+  flag(name: string, fallback?: boolean): boolean {
+    return this.check(name, fallback, v => typeof v === 'boolean', 'true or false')
+  }
+
+  text(name: string, fallback?: string): string {
+    return this.check(name, fallback, v => typeof v === 'string', 'a string')
+  }
+
+  /** Requires an absent field or one of the given values, where other values ask for what is not supported. */
+  only(name: string, ...allowed: unknown[]): void {
+    const value = this.get(name)
+    if (value !== undefined && !allowed.includes(value))
+      this.fail(name, allowed.map(a => JSON.stringify(a)).join(' or '))
+  }
+
+  fail(name: string, needed: string): never {
+    const value = this.get(name)
+    const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
+    throw new Error(`${this.where}: ${name} ${found}, needed ${needed}.`)
+  }
+
+  private check<T>(name: string, fallback: T | undefined, test: (value: unknown) => value is T, needed: string): T {
+    const value = this.get(name) ?? fallback
+    return test(value) ? value : this.fail(name, needed)
+  }
+}

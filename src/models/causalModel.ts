@@ -1,0 +1,50 @@
+import type * as tf from '@tensorflow/tfjs-core'
+import type { Parameter } from '../io/checkpoint.js'
+import type { TensorTree } from '../xla/index.js'
+
+/** What sampling and the language policy need of a causal language model. Every function is pure, differentiable in
+ * the weights, and may be called inside `jit`.
+ *
+ * Shape letters: B rows, T tokens, S places of the cache, C width, V vocabulary, L layers, K key heads, D head size. */
+export interface CausalModel {
+  /** The class in Hugging Face's `architectures`. */
+  readonly architecture: string
+  /** Leaves of the weight tree and their names in a checkpoint. */
+  readonly parameters: readonly Parameter[]
+  /** Names that a checkpoint may hold besides. */
+  readonly ignored?: RegExp
+  readonly layers: number // L
+  readonly vocabulary: number // V
+  /** Longest sequence that the model was made for, in tokens. */
+  readonly context: number
+  /** @returns hidden states after the last norm [B, T, C] */
+  hidden(weights: TensorTree, input: TokenInput): tf.Tensor
+  /** @param hidden [..., C]
+   * @returns logits [..., V] float32 */
+  head(weights: TensorTree, hidden: tf.Tensor): tf.Tensor
+  /** As `hidden`, and keeps what later tokens attend to. */
+  prefill(weights: TensorTree, input: TokenInput): { hidden: tf.Tensor; cache: KeyValueCache }
+  /** One further token a row.
+   * @param step.visible places that the token may attend to, itself among them [B, S]
+   * @param step.at the place to write to, int32 scalar
+   * @returns hidden [B, 1, C] and the cache with the token's keys and values */
+  decode(weights: TensorTree, step: DecodeStep): { hidden: tf.Tensor; cache: KeyValueCache }
+}
+
+export interface TokenInput {
+  input_ids: tf.Tensor // [B, T] int32
+  attention_mask: tf.Tensor // [B, T], 0 where there is padding
+  /** [B, T] int32; 0 … T−1 if left out, as in transformers' forward. */
+  position_ids?: tf.Tensor
+}
+
+/** Rotated keys, and values, of all layers. */
+export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor } // [L, B, K, S, D] each
+
+export interface DecodeStep {
+  input_ids: tf.Tensor // [B, 1] int32
+  position_ids: tf.Tensor // [B, 1] int32
+  visible: tf.Tensor // [B, S]
+  cache: KeyValueCache
+  at: tf.Tensor // scalar int32
+}

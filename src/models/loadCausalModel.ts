@@ -1,0 +1,34 @@
+import { join } from 'node:path'
+import { loadWeights, openCheckpoint, type WeightType } from '../io/checkpoint.js'
+import { Fields, readJson } from '../io/json.js'
+import type { TensorTree } from '../xla/index.js'
+import type { CausalModel } from './causalModel.js'
+import { qwen2, qwen2Config } from './qwen2.js'
+
+/** Reads a Hugging Face directory of a causal language model: config.json says which, safetensors hold the weights.
+ * @throws Error naming the file and field, or all tensors, that do not fit */
+export async function loadCausalModel(
+  dir: string,
+  options: { dtype?: WeightType } = {},
+): Promise<{ model: CausalModel; weights: TensorTree }> {
+  const path = join(dir, 'config.json')
+  const fields = new Fields(await readJson(path), path)
+  const model = causalModel(fields)
+  const source = await openCheckpoint(dir)
+  try {
+    const { layers, ignored, parameters } = model
+    return { model, weights: await loadWeights(source, parameters, { layers, ignore: ignored, dtype: options.dtype }) }
+  } finally {
+    await source.close()
+  }
+}
+
+function causalModel(fields: Fields): CausalModel {
+  const type = fields.text('model_type')
+  switch (type) {
+    case 'qwen2':
+      return qwen2(qwen2Config(fields))
+    default:
+      return fields.fail('model_type', '"qwen2"')
+  }
+}

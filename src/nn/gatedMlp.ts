@@ -1,0 +1,16 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { linear, type Linear } from './linear.js'
+
+export interface GatedMlp {
+  gate_proj: Linear // [I, C]
+  up_proj: Linear // [I, C]
+  down_proj: Linear // [C, I]
+}
+
+/** down(silu(gate(x)) ⊙ up(x)).
+ * @param x [..., C]
+ * @source SwiGLU, arXiv 2002.05202 */
+export function gatedMlp(x: tf.Tensor, { gate_proj, up_proj, down_proj }: GatedMlp): tf.Tensor {
+  const gate = linear(x, gate_proj) // [..., I]
+  return linear(tf.mul(tf.mul(gate, tf.sigmoid(gate)), linear(x, up_proj)), down_proj)
+}

@@ -1,0 +1,5 @@
+export { attention, causalMask, visibility, type Visibility } from './attention.js'
+export { gatedMlp, type GatedMlp } from './gatedMlp.js'
+export { linear, type Linear } from './linear.js'
+export { rmsNorm } from './rmsNorm.js'
+export { rotaryAngles, rotate, type Rotary } from './rotary.js'

@@ -1,0 +1,26 @@
+import * as tf from '@tensorflow/tfjs-core'
+
+/** Cosines and sines of the rotary embedding, shared by all heads. */
+export interface Rotary {
+  cos: tf.Tensor // [B, T, 1, D/2]
+  sin: tf.Tensor // [B, T, 1, D/2]
+}
+
+/** Angles position · theta^(−2i/D) for i in 0 … D/2−1.
+ * @param positions [B, T] int32
+ * @param size D, the head's size
+ * @source RoFormer, arXiv 2104.09864 */
+export function rotaryAngles(positions: tf.Tensor, size: number, theta: number): Rotary {
+  const frequencies = Float32Array.from({ length: size / 2 }, (_, i) => 1 / theta ** ((2 * i) / size))
+  const at = tf.reshape(tf.cast(positions, 'float32'), [...positions.shape, 1, 1]) // [B, T, 1, 1]
+  const angles = tf.mul(at, tf.tensor1d(frequencies)) // [B, T, 1, D/2]
+  return { cos: tf.cos(angles), sin: tf.sin(angles) }
+}
+
+/** Rotates the pairs (x[i], x[i + D/2]) of each head, as Hugging Face lays them out.
+ * @param x [B, T, H, D]
+ * @returns [B, T, H, D] */
+export function rotate(x: tf.Tensor, { cos, sin }: Rotary): tf.Tensor {
+  const [a, b] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor] // [B, T, H, D/2] each
+  return tf.concat([tf.sub(tf.mul(a, cos), tf.mul(b, sin)), tf.add(tf.mul(b, cos), tf.mul(a, sin))], -1)
+}

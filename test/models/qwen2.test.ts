@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
+import { saveWeights } from '../../src/io/checkpoint.js'
+import { initQwen2, loadCausalModel, qwen2, qwen2Config } from '../../src/models/index.js'
+import { Fields } from '../../src/io/json.js'
+import { disposeTree, eachTensor, random, start } from '../../src/xla/index.js'
+import { fixture } from './fixture.js'
+
+const PARITY = 1e-4 // float32 against PyTorch's float32: other summation orders
+
+describe('Qwen2ForCausalLM', () => {
+  let expected: TensorSource
+  before(async () => {
+    await start()
+    expected = await openSafetensors(fixture('qwen2_expected.safetensors'))
+  })
+  after(() => expected.close())
+
+  const tensor = async (name: string) =>
+    tf.tensor(await expected.read(name), expected.tensors.get(name)!.shape, 'int32')
+
+  /** Logits of a model directory on stored inputs, and their largest distance from the stored logits. */
+  async function distance(dir: string, inputs: string, logits: string): Promise<number> {
+    const { model, weights } = await loadCausalModel(fixture(dir))
+    const input = {
+      input_ids: await tensor(`${inputs}.input_ids`),
+      attention_mask: await tensor(`${inputs}.attention_mask`),
+    }
+    const found = tf.tidy(() => model.head(weights, model.hidden(weights, input)))
+    const stride = model.vocabulary / expected.tensors.get(logits)!.shape[2]!
+    const reference = (await expected.read(logits)) as Float32Array
+    const values = (await found.data()).filter((_, i) => i % stride === 0)
+    assert.equal(values.length, reference.length)
+    disposeTree([weights, input, found])
+    return reference.reduce((worst, r, i) => Math.max(worst, Math.abs(r - values[i]!)), 0)
+  }
+
+  it('agrees with transformers on left-padded rows', async () => {
+    assert.ok((await distance('qwen2', 'left', 'left.logits')) < PARITY)
+  })
+  it('agrees on right-padded rows, padding included', async () => {
+    assert.ok((await distance('qwen2', 'right', 'right.logits')) < PARITY)
+  })
+  it('agrees with an untied head, bfloat16 in shards', async () => {
+    assert.ok((await distance('qwen2_untied', 'left', 'untied.logits')) < PARITY)
+  })
+
+  it('saves under the names it was loaded from', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'qwen2-'))
+    const { model, weights } = await loadCausalModel(fixture('qwen2'))
+    await saveWeights(join(dir, 'model.safetensors'), weights, model.parameters, model)
+    const [before, after] = await Promise.all(
+      [fixture('qwen2'), dir].map(d => openSafetensors(join(d, 'model.safetensors'))),
+    )
+    assert.deepEqual(new Set(after!.tensors.keys()), new Set(before!.tensors.keys()))
+    for (const name of before!.tensors.keys()) assert.deepEqual(await after!.read(name), await before!.read(name), name)
+    await Promise.all([before!.close(), after!.close(), rm(dir, { recursive: true })])
+    disposeTree(weights)
+  })
+
+  it('starts fresh weights as transformers does', async () => {
+    const path = fixture('qwen2/config.json')
+    const config = qwen2Config(new Fields(JSON.parse(await readFile(path, 'utf8')), path))
+    const key = random.key(3)
+    const weights = initQwen2(config, key)
+    const shapes: Record<string, number[]> = {}
+    eachTensor(weights, (t, path) => (shapes[path] = t.shape))
+    assert.deepEqual(shapes['layers.mlp.down_proj.weight'], [3, 32, 48])
+    assert.equal(Object.keys(shapes).length, qwen2(config).parameters.length)
+    const embedding = (weights as { embed_tokens: { weight: tf.Tensor } }).embed_tokens.weight
+    const { mean, variance } = tf.tidy(() => tf.moments(embedding))
+    assert.ok(Math.abs((await variance.data())[0]! ** 0.5 - 0.02) < 0.001)
+    disposeTree([weights, key, mean, variance])
+  })
+
+  describe('bad checkpoints', () => {
+    let dir: string
+    beforeEach(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'qwen2-'))
+      await cp(fixture('qwen2'), dir, { recursive: true })
+    })
+    afterEach(() => rm(dir, { recursive: true }))
+
+    const edit = async (change: object) => {
+      const path = join(dir, 'config.json')
+      await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...change }))
+    }
+
+    it('names what is missing', async () => {
+      await assert.rejects(loadCausalModel(join(dir, 'nowhere')), /nowhere.config\.json: there is no such file/)
+      await rm(join(dir, 'model.safetensors'))
+      await assert.rejects(loadCausalModel(dir), /no weights\. Needed: model\.safetensors or model\.safetensors\.index/)
+    })
+    it('says that a file is truncated', async () => {
+      await truncate(join(dir, 'model.safetensors'), 100_000)
+      await assert.rejects(loadCausalModel(dir), /model\.safetensors: truncated: 100000 bytes, needed \d+/)
+    })
+    it('lists missing, unexpected and misshapen tensors at once', async () => {
+      await edit({ num_hidden_layers: 2, tie_word_embeddings: false, intermediate_size: 40 })
+      await assert.rejects(loadCausalModel(dir), (error: Error) => {
+        assert.match(error.message, /1 missing: lm_head\.weight; 12 unexpected: model\.layers\.2\./)
+        assert.match(error.message, /6 misshapen: .*layers\.0\.mlp\.down_proj\.weight is \[32,48\], needed \[32,40\]/)
+        return true
+      })
+    })
+    it('names a bad field of config.json', async () => {
+      await edit({ num_key_value_heads: 3 })
+      await assert.rejects(loadCausalModel(dir), /config\.json: num_key_value_heads is 3, needed a divisor of 4 heads/)
+      await edit({ num_key_value_heads: 2, hidden_size: '32' })
+      await assert.rejects(loadCausalModel(dir), /config\.json: hidden_size is "32", needed an integer/)
+      await edit({ hidden_size: 32, model_type: 'llama' })
+      await assert.rejects(loadCausalModel(dir), /config\.json: model_type is "llama", needed "qwen2"/)
+      await edit({ model_type: 'qwen2', rope_parameters: { rope_type: 'yarn' } })
+      await assert.rejects(loadCausalModel(dir), /rope_parameters is .*yarn.*, needed rope_type "default"/)
+    })
+  })
+})
