@@ -3,6 +3,7 @@
 Usage: execute_notebook.py INPUT OUTPUT. The outputs reached are written in any case; a failing cell gives exit code 1.
 """
 
+import atexit
 import os
 import sys
 import time
@@ -10,15 +11,17 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 
 
 def execute(source: Path, target: Path) -> int:
     notebook = nbformat.read(source, as_version=4)
     cells = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
+    for index in cells:
+        notebook.cells[index].update(outputs=[], execution_count=None)  # none of an earlier run stay after a failure
     started = {}
 
-    def on_start(cell, cell_index):
+    def on_execute(cell, cell_index):
         started[cell_index] = time.monotonic()
         print(f"cell {cells.index(cell_index) + 1} of {len(cells)} …", end=" ", flush=True)
 
@@ -31,7 +34,7 @@ def execute(source: Path, target: Path) -> int:
         timeout=None,
         record_timing=False,
         resources={"metadata": {"path": str(source.parent)}},
-        on_cell_start=on_start,
+        on_cell_execute=on_execute,
         on_cell_executed=on_executed,
     )
     began = time.monotonic()
@@ -40,12 +43,10 @@ def execute(source: Path, target: Path) -> int:
     except CellExecutionError as error:
         print(f"\n{error}\nrewardlab: a cell of {source.name} failed (above). Outputs so far: {target}", file=sys.stderr)
         return 1
-    except DeadKernelError:
-        print(f"\nrewardlab: the kernel died while running {source.name}. Outputs so far: {target}", file=sys.stderr)
+    except (RuntimeError, AssertionError):
+        atexit.unregister(client._cleanup_kernel)  # it asserts when the kernel never answered
+        print(f"\nrewardlab: the kernel ended while running {source.name}: interrupted, or see above. Outputs so far: {target}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\nrewardlab: interrupted. Outputs so far: {target}", file=sys.stderr)
-        return 130
     finally:
         write(notebook, target)
     print(f"{len(cells)} cells in {time.monotonic() - began:.0f} s: {target}")

@@ -85,13 +85,15 @@ function installPythonPackages() {
     const options = ['--no-input', '--disable-pip-version-check', '--only-binary=:all:', '--require-hashes']
     const { status } = logged(python, ['-m', 'pip', 'install', ...options, ...files])
     if (status !== 0) failInstall('pip install', 'Python package index', /^ERROR: (.+)$/m)
+    // JupyterLab runs CommonJS tools with Node, which must not take this repository's "type": "module" for them
+    fs.writeFileSync(inRoot('.venv/package.json'), '{ "type": "commonjs" }\n')
   })
 }
 
 /** CUDA 13 needs driver 580, CUDA 12 driver 525. REWARDLAB_CUDA = 12 or 13 chooses for GPUs that CUDA 13 no longer serves (before
  * Turing), none leaves CUDA out. */
 function cudaRequirements() {
-  const driver = /Kernel Module\D*(\d+)\./.exec(read('/proc/driver/nvidia/version'))
+  const driver = /Kernel Module.*?\s(\d+)\.\d/.exec(read('/proc/driver/nvidia/version'))
   if (process.platform !== 'linux' || !driver || process.env.REWARDLAB_CUDA === 'none') return []
   const newest = Number(driver[1]) >= 580 ? '13' : '12'
   if (Number(driver[1]) < 525) {

@@ -7,6 +7,7 @@ setUp()
 becomePython([
   '-m',
   'jupyterlab',
+  '--log-level=WARN', // the address is printed all the same
   '--ServerApp.ip=localhost',
   `--ServerApp.root_dir=${root}`,
   '--LabApp.default_url=/lab/tree/notebooks/grpo_dpo_srpo_comparison.ipynb',
