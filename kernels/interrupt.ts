@@ -1,0 +1,33 @@
+import { Session } from 'node:inspector'
+import type { Worker } from 'node:worker_threads'
+import { COMPILING, SEEN, type ToRuntime } from './threads.js'
+
+/** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated. */
+const GRACE = 200
+
+/** Returns the interrupt of a runtime. It first asks: the runtime aborts the signal of its cell, which frees code that
+ * awaits. If the request is not seen within the grace, a loop holds the thread, and V8 ends it.
+ *
+ * V8 drops the pending microtasks of what it terminates, and no `finally` runs; with async_hooks (AsyncLocalStorage)
+ * in the worker, Node 20 and 22 would abort the process, so the runtime uses none. A native call cannot be cancelled. */
+export function interrupter(worker: Worker, flags: Int32Array): () => void {
+  const inspector = new Session()
+  let worklet: string | undefined
+  let count = 0
+  inspector.connect()
+  inspector.on('NodeWorker.attachedToWorker', ({ params }) => (worklet = params.sessionId))
+  inspector.post('NodeWorker.enable', { waitForDebuggerOnStart: false })
+
+  return () => {
+    const id = ++count
+    worker.postMessage({ kind: 'interrupt', id } satisfies ToRuntime)
+    const timer = setInterval(() => {
+      const seen = Atomics.load(flags, SEEN) >= id
+      if (!seen && Atomics.load(flags, COMPILING) === 1) return
+      clearInterval(timer)
+      if (seen || worklet === undefined) return
+      const message = JSON.stringify({ id, method: 'Runtime.terminateExecution' })
+      inspector.post('NodeWorker.sendMessageToWorker', { sessionId: worklet, message })
+    }, GRACE)
+  }
+}

@@ -1,0 +1,154 @@
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { Publisher, Reply, Router } from 'zeromq'
+import { info } from './info.js'
+import { interrupter } from './interrupt.js'
+import type { ToRuntime } from './threads.js'
+import { decode, encode, readConnection, replyType, type Content, type Message, type Outgoing } from './wire.js'
+
+// The kernel's process: `node main.js CONNECTION_FILE`. This thread owns every socket, so that interrupts and
+// heartbeats are answered while user code runs in the worker. (A zeromq socket inside a worker aborts at exit.)
+
+process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, availableParallelism())) // waits for devices block pool threads
+
+const connection = readConnection(process.argv[2])
+const unlimited = { sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: 1000 } // a full queue would drop output silently
+const sockets = {
+  shell: new Router(unlimited),
+  control: new Router(unlimited),
+  stdin: new Router(unlimited),
+  iopub: new Publisher({ sendHighWaterMark: 0, linger: 1000 }),
+}
+const heartbeat = new Reply()
+
+/** zeromq allows one send at a time on a socket: each waits for the one before. */
+const sending = { shell: done(), control: done(), stdin: done(), iopub: done() }
+function send(message: Outgoing): Promise<void> {
+  const frames = encode(connection, message)
+  return (sending[message.channel] = sending[message.channel].then(() => sockets[message.channel].send(frames)))
+}
+const reply = (channel: 'shell' | 'control', { header, idents }: Message, content: Content) =>
+  send({ channel, type: replyType(header), content: JSON.stringify(content), parent: header, idents })
+const broadcast = (type: string, content: Content, parent?: Message) =>
+  send({ channel: 'iopub', type, content: JSON.stringify(content), parent: parent?.header })
+const status = (execution_state: string, parent?: Message) => broadcast('status', { execution_state }, parent)
+
+const flags = new Int32Array(new SharedArrayBuffer(8))
+const worker = new Worker(new URL('./runtime.js', import.meta.url), { workerData: flags })
+const interrupt = interrupter(worker, flags)
+const tell = (message: ToRuntime) => worker.postMessage(message)
+
+/** Execute requests without an answer yet, by message id: they are answered here if the worker dies. */
+const open = new Map<string, Message>()
+let ending: { readonly reason: string } | undefined
+
+worker.on('message', (message: Outgoing) => {
+  if (message.type === 'execute_reply' && message.parent) open.delete(message.parent.msg_id)
+  void send(message)
+})
+worker.on('error', (error: Error & { code?: string }) => {
+  const reason =
+    error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+      ? 'The JavaScript heap is full. Keep less data in variables, or set NODE_OPTIONS=--max-old-space-size=8192 (MB).'
+      : `The runtime failed: ${error.stack ?? error.message}`
+  ending ??= { reason }
+})
+worker.on('exit', code => {
+  ending ??= { reason: `process.exit(${code}) was called in a cell.` }
+  void die(code)
+})
+
+/** Ends the process and says why. A second engine in the same process is not possible, so the server starts a new one. */
+async function die(code: number): Promise<void> {
+  const evalue = `${ending!.reason} The kernel ends; its variables are lost.`
+  for (const request of open.values()) {
+    const content = { ename: 'KernelDied', evalue, traceback: [`\u001b[31mKernelDied\u001b[39m: ${evalue}`] }
+    void broadcast('error', content, request)
+    void reply('shell', request, { status: 'error', execution_count: 0, ...content })
+    void status('idle', request)
+  }
+  await Promise.all(Object.values(sending))
+  setTimeout(() => process.exit(code), 100) // zeromq hands the last frames to the network
+}
+
+async function shutdown(request: Message): Promise<void> {
+  ending = { reason: 'Shut down.' }
+  open.clear()
+  await reply('control', request, { status: 'ok', restart: request.content['restart'] === true })
+  tell({ kind: 'shutdown' }) // lets `exit` listeners of user code run
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1000) // process.exit would wait for a native call
+}
+
+async function control(request: Message): Promise<void> {
+  await status('busy', request)
+  switch (request.header.msg_type) {
+    case 'interrupt_request':
+      interrupt()
+      await reply('control', request, { status: 'ok' })
+      break
+    case 'kernel_info_request':
+      await reply('control', request, info)
+      break
+    case 'shutdown_request':
+      await shutdown(request)
+      break
+    case 'debug_request': {
+      const { seq, command } = request.content
+      const message = 'This kernel has no debugger.'
+      await reply('control', request, { type: 'response', request_seq: seq, success: false, command, message })
+    }
+  }
+  await status('idle', request)
+}
+
+/** Reads a socket for ever; what is not a signed message of our server is dropped. */
+async function listen(channel: 'shell' | 'control' | 'stdin', take: (message: Message) => unknown): Promise<void> {
+  for await (const frames of sockets[channel]) {
+    let message: Message
+    try {
+      message = decode(connection, frames)
+    } catch (error) {
+      console.error(String(error))
+      continue
+    }
+    await take(message)
+  }
+}
+
+async function start(): Promise<void> {
+  const { transport, ip } = connection
+  for (const channel of ['shell', 'control', 'stdin', 'iopub'] as const)
+    await sockets[channel].bind(`${transport}://${ip}:${connection[`${channel}_port`]}`)
+  await heartbeat.bind(`${transport}://${ip}:${connection.hb_port}`)
+  await status('starting')
+  void (async () => {
+    for await (const beat of heartbeat) await heartbeat.send(beat)
+  })()
+  void listen('control', control)
+  void listen('stdin', message => tell({ kind: 'stdin', message }))
+  void listen('shell', message => {
+    if (message.header.msg_type === 'shutdown_request') return shutdown(message)
+    if (message.header.msg_type === 'execute_request') open.set(message.header.msg_id, message)
+    tell({ kind: 'shell', message })
+  })
+}
+
+/** A kernel outlives a client that was killed: end with the server that started us. */
+function watchParent(pid: number): void {
+  setInterval(() => {
+    try {
+      process.kill(pid, 0)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') process.kill(process.pid, 'SIGKILL')
+    }
+  }, 1000).unref()
+}
+
+function done(): Promise<void> {
+  return Promise.resolve()
+}
+
+process.on('SIGINT', interrupt) // Ctrl-C in the server's terminal reaches the whole process group
+const parent = Number(process.env['JPY_PARENT_PID'])
+if (parent > 1) watchParent(parent)
+await start()
