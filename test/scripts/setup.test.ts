@@ -102,7 +102,7 @@ describe('set-up', () => {
       const file = '/proc/driver/nvidia/version'
       fs.existsSync = name => name === file || existsSync(name)
       fs.readFileSync = (name, ...rest) => name === file ? 'NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  ${version}  Release' : readFileSync(name, ...rest)`
-    for (const file of ['requirements-cuda12.txt', 'requirements-cuda13.txt']) write(file, 'nvidia')
+    for (const file of ['requirements-cuda12.txt', 'requirements-cuda13.txt']) write(file, file)
     const pip = (version: string, cuda: string) =>
       run({ REWARDLAB_CUDA: cuda }, driver(version)).calls.find(call => /pip/.test(call))
     assert.equal(pip('580.65.06', ''), 'pip requirements.txt requirements-cuda13.txt')
