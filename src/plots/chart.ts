@@ -43,13 +43,13 @@ export function numberAt(row: object, key: string): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null
 }
 
-/** The text under a row's key.
- * @throws if the row lacks it */
+/** The text or number under a row's key, as text.
+ * @throws if the row has neither */
 export function textAt(row: object, key: string, where: string): string {
   const value = (row as Record<string, unknown>)[key]
-  if (value === undefined || value === null)
+  if (typeof value !== 'string' && typeof value !== 'number')
     throw new Error(
-      `${where}: a row has no "${key}", only ${keysOf([row])}. Name the column that tells the series apart.`,
+      `${where}: a row has no text or number "${key}", only ${keysOf([row])}. Name the column that tells the series apart.`,
     )
   return String(value)
 }

@@ -15,10 +15,12 @@ export interface BandPoint {
   high: number | null
 }
 
-/** A metric of one run by step; rows without it (say, between evaluations) are passed over. */
+/** A metric of one run by step; rows without it (say, between evaluations) are passed over, and a run that has not begun has no points.
+ * @throws if there are rows but none has the metric, or one has no step */
 export function curveOf(run: PlotRun, metric: string, where: string): CurvePoint[] {
   const points: CurvePoint[] = []
-  for (const row of run.rows) {
+  const rows = [...run.rows]
+  for (const row of rows) {
     const value = numberAt(row, metric)
     if (value === null) continue
     const step = numberAt(row, 'step')
@@ -28,9 +30,9 @@ export function curveOf(run: PlotRun, metric: string, where: string): CurvePoint
       )
     points.push({ step, value })
   }
-  if (points.length === 0)
+  if (points.length === 0 && rows.length > 0)
     throw new Error(
-      `${where}: no row of run "${run.name}" has a number under "${metric}"; found ${keysOf(run.rows)}. Name one of those.`,
+      `${where}: no row of run "${run.name}" has a number under "${metric}"; found ${keysOf(rows)}. Name one of those.`,
     )
   return points.sort((a, b) => a.step - b.step)
 }

@@ -95,7 +95,7 @@ function formatCell(value: unknown, decimals: number): string {
 }
 
 function plain(value: unknown): string {
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function csv(columns: readonly string[], rows: readonly Row[]): string {

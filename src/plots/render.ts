@@ -7,7 +7,7 @@ import { fontFiles, fontStyle, registerFonts, textWidth } from './fonts.js'
 
 /** Exported by Vega, but not in its types. */
 const { textMetrics, resetSVGClipId, resetSVGDefIds } = vega as unknown as {
-  textMetrics: { width: (item: TextItem, text: unknown) => number }
+  textMetrics: { width: (item: TextItem, text: string | number | null | undefined) => number }
   resetSVGClipId: () => void
   resetSVGDefIds: () => void
 }

@@ -1,4 +1,4 @@
-import { chart, keysOf, numberAt, type Chart, type ChartOptions, type Rows } from './chart.js'
+import { chart, keysOf, numberAt, textAt, type Chart, type ChartOptions, type Rows } from './chart.js'
 
 export interface WeightSweepOptions extends ChartOptions {
   /** Columns of the two aims; more is better in both. */
@@ -6,12 +6,6 @@ export interface WeightSweepOptions extends ChartOptions {
   y: string
   /** Column with the text beside points of the front, as the weights. */
   label?: string
-}
-
-interface Point {
-  x: number
-  y: number
-  label: string
 }
 
 /** A sweep over reward weights: two aims against each other, a point a setting. Points that no other beats in both aims are filled
@@ -23,7 +17,7 @@ export function weightSweep(rows: Rows, { x, y, label = 'name', ...options }: We
     const at = { x: numberAt(row, x), y: numberAt(row, y) }
     if (at.x === null || at.y === null)
       throw new Error(`weightSweep: a row lacks a number under "${at.x === null ? x : y}"; it has ${keysOf([row])}.`)
-    return { x: at.x, y: at.y, label: String((row as Record<string, unknown>)[label] ?? '') }
+    return { x: at.x, y: at.y, label: textAt(row, label, 'weightSweep') }
   })
   if (points.length === 0) throw new Error('weightSweep: got no rows, needed one a setting.')
   const front = paretoFront(points, p => [p.x, p.y])
@@ -41,7 +35,7 @@ export function weightSweep(rows: Rows, { x, y, label = 'name', ...options }: We
         {
           data: { values: front },
           // slanted and outside the front, labels meet neither points nor one another
-          mark: { type: 'text', align: 'left', baseline: 'middle', angle: -40, dx: 7 },
+          mark: { type: 'text', align: 'left', baseline: 'middle', angle: 320, dx: 7 },
           encoding: { ...encoding, text: { field: 'label' } },
         },
       ],

@@ -34,6 +34,6 @@ describe('plots/comparisonTable', () => {
       () => comparisonTable(evaluations, { metrics: ['acuracy'] }),
       /"acuracy"; found accuracy, f1, name, seed/,
     )
-    assert.throws(() => comparisonTable(evaluations, { by: 'method' }), /a row has no "method"/)
+    assert.throws(() => comparisonTable(evaluations, { by: 'method' }), /a row has no text or number "method"/)
   })
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { table } from 'arquero'
-import { learningCurves, type Chart } from '../../src/plots/index.js'
+import { learningCurves, renderSvg, type Chart } from '../../src/plots/index.js'
 import { meanCurve, smoothed } from '../../src/plots/curves.js'
 
 const run = (name: string, seed: number, rewards: (number | null)[]) => ({
@@ -41,6 +41,12 @@ describe('plots/learningCurves', () => {
   it('passes over rows without the metric, and takes arquero tables', () => {
     const [raw] = layers(learningCurves({ name: 'a', rows: table({ step: [1, 2, 3], reward: [1, null, NaN] }) }))
     assert.deepEqual(raw, [{ series: 'a', run: 0, step: 1, value: 1 }])
+  })
+
+  it('draws an empty chart of a run that has not begun', async () => {
+    const chart = learningCurves([run('grpo', 1, [])])
+    assert.deepEqual(layers(chart), [[], [], []])
+    assert.match(await renderSvg(chart), /^<svg/)
   })
 
   it('tells series apart by any property', () => {

@@ -43,7 +43,7 @@ describe('plots/rewardDistribution', () => {
 
   it('refuses rows without the value or the series', () => {
     assert.throws(() => rewardDistribution([{ name: 'a', score: 1 }]), /"reward"; found name, score/)
-    assert.throws(() => rewardDistribution([{ reward: 1 }]), /a row has no "name", only reward/)
+    assert.throws(() => rewardDistribution([{ reward: 1 }]), /a row has no text or number "name", only reward/)
   })
 })
 

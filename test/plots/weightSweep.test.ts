@@ -14,6 +14,7 @@ describe('plots/weightSweep', () => {
 
   it('refuses a row without one of the aims', () => {
     assert.throws(() => weightSweep([{ a: 1 }], { x: 'a', y: 'b' }), /lacks a number under "b"; it has a/)
+    assert.throws(() => weightSweep([{ a: 1, b: 2 }], { x: 'a', y: 'b' }), /no text or number "name"/)
     assert.throws(() => weightSweep([], { x: 'a', y: 'b' }), /got no rows/)
   })
 })
