@@ -1,0 +1,256 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { BackendValues, DataType, TensorInfo } from '@tensorflow/tfjs-core'
+import type { Engine } from './engine.js'
+import { Node, Trace, livePending } from './graph.js'
+import * as hlo from './hlo.js'
+import { fromDevice, toDevice } from './layout.js'
+import { ELEMENT, elementType, sizeOf } from './types.js'
+import type { ElementType } from './types.js'
+
+export const BACKEND = 'xla'
+
+/** Values made while tracing up to this size are written into the program; larger ones become hidden inputs. */
+const LITERAL_BOUND = 256
+
+interface Entry {
+  refCount: number
+  node: Node | null
+  /** Strings, and the parts of complex tensors, live on the host. */
+  values: string[] | Uint8Array[] | null
+  complex: { real: TensorInfo; imag: TensorInfo } | null
+}
+
+/** The tfjs backend: a kernel call records a node, reading runs the graph. A data id stands for a flat array of values:
+ * tensors that share it may differ in shape. */
+export class XlaBackend extends tf.KernelBackend {
+  private readonly data: tf.DataStorage<Entry>
+  private readonly donations = new WeakMap<object, string>()
+
+  constructor(readonly engine: Engine) {
+    super()
+    this.data = new tf.DataStorage(this, tf.engine())
+  }
+
+  // Between tensors and nodes
+
+  /** The node of a tensor, in the tensor's shape. */
+  node(info: TensorInfo): Node {
+    const entry = this.entry(info.dataId)
+    if (!entry.node) throw new Error(`xla: a ${info.dtype} tensor does not live on the device`)
+    if (Trace.current && info instanceof tf.Tensor && entry.node.trace !== Trace.current)
+      for (let t: Trace | null = Trace.current; t && t !== entry.node.trace; t = t.parent) t.onOuterTensor?.(info)
+    return hlo.reshape(entry.node, info.shape)
+  }
+
+  /** A new data id for a node. */
+  info(node: Node): TensorInfo {
+    const dataId = {}
+    node.retainByTensor()
+    this.data.set(dataId, { refCount: 1, node, values: null, complex: null })
+    this.engine.limit()
+    return { dataId, shape: [...node.shape], dtype: ELEMENT[node.type].dtype }
+  }
+
+  tensor(node: Node): tf.Tensor {
+    const { dataId, shape, dtype } = this.info(node)
+    return tf.engine().makeTensorFromDataId(dataId, shape, dtype)
+  }
+
+  /** The node that stores a tensor's values, whose shape may differ from the tensor's. */
+  storage(info: TensorInfo): Node {
+    const { node } = this.entry(info.dataId)
+    if (!node) throw new Error(`xla: a ${info.dtype} tensor does not live on the device`)
+    return node
+  }
+
+  /** Whether nothing but this tensor holds its values. */
+  solelyOwned(tensor: tf.Tensor): boolean {
+    const entry = this.entry(tensor.dataId)
+    return entry.refCount === 1 && entry.node?.holderCount === 1
+  }
+
+  /** Points a variable at another data id, undoing an assignment. */
+  repoint(variable: tf.Variable, dataId: object): void {
+    tf.engine().disposeTensor(variable)
+    variable.dataId = dataId
+    tf.engine().incRef(variable, null as never)
+  }
+
+  /** Marks a tensor's memory as consumed by a program, and disposes the tensor. */
+  donate(tensor: tf.Tensor, program: string): void {
+    this.donations.set(tensor.dataId, program)
+    tensor.dispose()
+    tensor.throwIfDisposed = () => {
+      throw donated(program)
+    }
+  }
+
+  private entry(dataId: object): Entry {
+    if (this.data.has(dataId)) return this.data.get(dataId)
+    const program = this.donations.get(dataId)
+    throw program ? donated(program) : new Error('xla: this tensor is disposed')
+  }
+
+  // What tfjs asks of a backend
+
+  override write(values: BackendValues, shape: number[], dtype: DataType): object {
+    const dataId = {}
+    this.move(dataId, values, shape, dtype, 1)
+    return dataId
+  }
+
+  override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, refCount: number): void {
+    if (dtype === 'string' || dtype === 'complex64' || values === null) {
+      this.data.set(dataId, { refCount, node: null, values: values as unknown as string[] | null, complex: null })
+      return
+    }
+    const node = hostNode(values as ArrayLike<number>, shape, elementType(dtype))
+    node.retainByTensor()
+    this.data.set(dataId, { refCount, node, values: null, complex: null })
+  }
+
+  /** A tensor of a type tfjs has no name for, from bytes in device layout. */
+  upload(bytes: Uint8Array, shape: readonly number[], type: ElementType): tf.Tensor {
+    return this.tensor(uploaded(bytes, shape, type))
+  }
+
+  override async read(dataId: object): Promise<BackendValues> {
+    const entry = this.entry(dataId)
+    if (!entry.node) return this.hostValues(entry)
+    const node = this.readable(entry.node)
+    node.retain()
+    try {
+      await this.engine.materializeAsync([node])
+      return fromDevice(await this.engine.buffer(node).readAsync(), node.type)
+    } finally {
+      node.release()
+    }
+  }
+
+  override readSync(dataId: object): BackendValues {
+    const entry = this.entry(dataId)
+    if (!entry.node) return this.hostValues(entry)
+    const node = this.readable(entry.node)
+    if (node.host) return fromDevice(node.host.slice(), node.type)
+    return fromDevice(this.engine.buffer(node).read(), node.type)
+  }
+
+  private hostValues(entry: Entry): BackendValues {
+    if (entry.complex) {
+      const { real, imag } = entry.complex
+      const parts = [real, imag].map(p => this.readSync(p.dataId) as Float32Array)
+      return tf.backend_util.mergeRealAndImagArrays(parts[0]!, parts[1]!)
+    }
+    return entry.values as BackendValues
+  }
+
+  private readable(node: Node): Node {
+    if (node.trace !== null)
+      throw new Error(
+        `xla: reading a tensor's values inside "${node.trace.name}", which is only being traced. ` +
+          'Return the tensor and read it outside, or use xla.cond and xla.whileLoop.',
+      )
+    return node
+  }
+
+  complex(real: TensorInfo, imag: TensorInfo): TensorInfo {
+    const dataId = {}
+    this.incRef(real.dataId)
+    this.incRef(imag.dataId)
+    this.data.set(dataId, { refCount: 1, node: null, values: null, complex: { real, imag } })
+    return { dataId, shape: real.shape, dtype: 'complex64' }
+  }
+
+  complexParts(info: TensorInfo): { real: TensorInfo; imag: TensorInfo } {
+    const { complex } = this.entry(info.dataId)
+    if (!complex) throw new Error('xla: not a complex tensor')
+    return complex
+  }
+
+  override disposeData(dataId: object, force = false): boolean {
+    if (!this.data.has(dataId)) return true
+    const entry = this.data.get(dataId)
+    entry.refCount--
+    if (!force && entry.refCount > 0) return false
+    entry.node?.releaseByTensor()
+    if (entry.complex) {
+      this.disposeData(entry.complex.real.dataId)
+      this.disposeData(entry.complex.imag.dataId)
+    }
+    this.data.delete(dataId)
+    return true
+  }
+
+  override incRef(dataId: object): void {
+    this.entry(dataId).refCount++
+  }
+
+  override refCount(dataId: object): number {
+    return this.data.has(dataId) ? this.data.get(dataId).refCount : 0
+  }
+
+  override numDataIds(): number {
+    return this.data.numDataIds()
+  }
+
+  override memory(): { unreliable: boolean; reasons: string[]; numBytesInGPU: number } {
+    return { unreliable: false, reasons: [], numBytesInGPU: this.engine.client.liveBytes }
+  }
+
+  override floatPrecision(): 32 {
+    return 32
+  }
+
+  override epsilon(): number {
+    return super.epsilon()
+  }
+
+  override timerAvailable(): boolean {
+    return true
+  }
+
+  override async time(f: () => void): Promise<{ kernelMs: number }> {
+    const start = performance.now()
+    f()
+    await Promise.all([...livePending].map(n => this.engine.materializeAsync([n])))
+    return { kernelMs: performance.now() - start }
+  }
+
+  /** Device memory outlives the backend object: the PJRT client is one a process. */
+  override dispose(): void {
+    livePending.clear()
+  }
+}
+
+const donated = (program: string) =>
+  new Error(`xla: this tensor was donated to "${program}", which has consumed its memory. Use the program's result.`)
+
+/** Uploaded values are inputs of the programs that use them, so that a changing number does not compile again;
+ * small ones made while tracing are literals, which XLA folds. */
+export function hostNode(values: ArrayLike<number>, shape: readonly number[], type: ElementType): Node {
+  if (Trace.current && values.length <= LITERAL_BOUND) return hlo.constant(values, shape, type)
+  return uploaded(toDevice(values, type), shape, type)
+}
+
+function uploaded(bytes: Uint8Array, shape: readonly number[], type: ElementType): Node {
+  if (bytes.length !== sizeOf(shape) * ELEMENT[type].bytes)
+    throw new Error(
+      `xla: ${bytes.length} bytes for ${type}[${shape.join(',')}], needed ${sizeOf(shape) * ELEMENT[type].bytes}`,
+    )
+  const outer = Trace.current
+  Trace.current = null // values outlive the trace they were made in
+  const node = new Node('input', [], '', shape, type)
+  Trace.current = outer
+  node.host = bytes
+  return node
+}
+
+/** The backend in use. @throws if tfjs runs on another */
+export function backend(): XlaBackend {
+  const current = tf.backend()
+  if (current instanceof XlaBackend) return current
+  throw new Error(`xla: the active tfjs backend is "${tf.getBackend()}", not "${BACKEND}"`)
+}
+
+/** Whether tfjs runs on this engine; otherwise control flow runs eagerly on the stock backend. */
+export const onXla = (): boolean => tf.getBackend() === BACKEND

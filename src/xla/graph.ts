@@ -1,0 +1,140 @@
+import type { DeviceBuffer } from './pjrt/client.js'
+import type { ElementType } from './types.js'
+
+/** A span of recording whose nodes belong to one compiled function or loop body. Nodes made outside any are lazy. */
+export class Trace {
+  /** Called with each tensor of an enclosing trace that a kernel of this one reads. */
+  onOuterTensor: ((tensor: object) => void) | undefined
+  constructor(
+    readonly name: string,
+    readonly parent: Trace | null = Trace.current,
+  ) {}
+
+  static current: Trace | null = null
+
+  /** Runs `record` with this trace as the current one. */
+  run<T>(record: () => T): T {
+    const outer = Trace.current
+    Trace.current = this
+    try {
+      return record()
+    } finally {
+      Trace.current = outer
+    }
+  }
+
+  /** Whether nodes of `other` may be read here: it is this trace, encloses it, or is the lazy graph. */
+  sees(other: Trace | null): boolean {
+    if (other === null) return true
+    for (let t: Trace | null = this; t; t = t.parent) if (t === other) return true // eslint-disable-line @typescript-eslint/no-this-alias
+    return false
+  }
+}
+
+export interface ValueType {
+  shape: readonly number[]
+  type: ElementType
+}
+
+/** Code inside an operation: a loop's condition and body, a comparator. Its block arguments are `parameters`. */
+export interface Region {
+  parameters: readonly Node[]
+  results: readonly Node[]
+}
+
+/** One StableHLO operation and its value, immutable. Its shape and type are known at once; its values exist on the device
+ * (`buffer`), on the host (`host`), or not yet (pending).
+ *
+ * Lazy nodes are counted: tensors, compiled functions and pending nodes that read a node hold it; when the last one lets
+ * go, its memory is returned and it lets go of its own operands. Nodes of a trace have no memory and are not counted. */
+export class Node implements ValueType {
+  readonly trace = Trace.current
+  operands: readonly Node[]
+  buffer: DeviceBuffer | null = null
+  /** Values not uploaded yet, in device layout. */
+  host: Uint8Array | null = null
+  /** The program that consumed the buffer. */
+  donatedTo: string | null = null
+  private tensors = 0
+  private holders = 0
+
+  constructor(
+    readonly op: string,
+    operands: readonly Node[],
+    readonly attributes: string,
+    readonly shape: readonly number[],
+    readonly type: ElementType,
+    readonly regions: readonly (Region | string)[] = NONE,
+    /** Result types of an operation with several values; these are `result` nodes. */
+    readonly results: readonly ValueType[] | null = null,
+    readonly index = 0,
+  ) {
+    this.operands = operands
+    if (this.trace !== null) return
+    for (const operand of operands) operand.holders++
+    if (operands.length > 0) recorded.count++
+  }
+
+  get pending(): boolean {
+    return this.buffer === null && this.host === null
+  }
+
+  /** Nothing to compute: written into each program that uses it. */
+  get literal(): boolean {
+    return this.op === 'constant' || this.op === 'iota'
+  }
+
+  retain(): void {
+    this.holders++
+  }
+
+  release(): void {
+    const free: Node[] = [this]
+    for (let node = free.pop(); node; node = free.pop()) {
+      if (--node.holders > 0) continue
+      node.buffer?.destroy()
+      node.buffer = node.host = null
+      free.push(...node.detach())
+    }
+  }
+
+  /** A tensor holds the node: a program that computes it on the way keeps its value. */
+  retainByTensor(): void {
+    this.retain()
+    if (this.tensors++ === 0 && this.trace === null && this.pending && !this.literal) livePending.add(this)
+  }
+
+  releaseByTensor(): void {
+    if (--this.tensors === 0) livePending.delete(this)
+    this.release()
+  }
+
+  /** Takes the value that a program computed. */
+  materialize(buffer: DeviceBuffer): void {
+    this.buffer = buffer
+    livePending.delete(this)
+    for (const operand of this.detach()) operand.release()
+  }
+
+  get heldByTensor(): boolean {
+    return this.tensors > 0
+  }
+
+  get holderCount(): number {
+    return this.holders
+  }
+
+  private detach(): readonly Node[] {
+    if (this.trace !== null) return NONE
+    const operands = this.operands
+    this.operands = NONE
+    return operands
+  }
+}
+
+const NONE: readonly never[] = []
+
+/** Lazy nodes that tensors hold and that have no value yet. */
+export const livePending = new Set<Node>()
+/** Lazy operations recorded since the graph was last cut whole. */
+export const recorded = { count: 0 }

@@ -1,0 +1,77 @@
+/* rewardlab/xla: the engine behind tfjs.
+ *
+ *   start           chooses the backend, once
+ *   jit             one compiled program a signature
+ *   scan, whileLoop, cond      loops and branches inside a program
+ *   dynamicSlice, dynamicUpdateSlice
+ *   astype, typeOf, copy       element types and memory
+ *   random          counter-based random numbers with keys
+ *   sync, stats, memory        what the engine does */
+import { backend, onXla } from './backend.js'
+import type { Stats } from './engine.js'
+import { livePending } from './graph.js'
+import * as random from './random.js'
+import type { ElementType } from './types.js'
+import type * as tf from '@tensorflow/tfjs-core'
+
+export { onXla } from './backend.js'
+export { cond, scan, whileLoop } from './control.js'
+export type { ScanBody, ScanOptions } from './scan.js'
+export { jit } from './jit.js'
+export type { Jitted, JitOptions } from './jit.js'
+export { findPlugin, packageRoot, sitePackages } from './plugins.js'
+export { astype, copy, dynamicSlice, dynamicUpdateSlice, typeOf } from './slices.js'
+export { start } from './start.js'
+export type { StartOptions } from './start.js'
+export { disposeTree, eachTensor, mapTensors, tensorsOf, withTensors } from './tree.js'
+export type { ArgumentTree, TensorTree, Tree } from './tree.js'
+export type { ElementType } from './types.js'
+export { random }
+
+/** Runs everything recorded so far that a tensor still holds. */
+export async function sync(): Promise<void> {
+  if (onXla()) await backend().engine.materializeAsync([...livePending])
+}
+
+/** What the engine did so far; null on a stock backend. */
+export function stats(): Stats | null {
+  return onXla() ? { ...backend().engine.stats } : null
+}
+
+export interface Memory {
+  /** Device buffers alive, their bytes now and at most. */
+  buffers: number
+  bytes: number
+  peakBytes: number
+}
+
+/** Device memory that tensors hold; null on a stock backend. */
+export function memory(): Memory | null {
+  if (!onXla()) return null
+  const { liveBuffers, liveBytes, peakBytes } = backend().engine.client
+  return { buffers: liveBuffers, bytes: liveBytes, peakBytes }
+}
+
+/** A tensor from bytes in the device's layout (little-endian, row-major), such as bf16 weights from a file. */
+export function fromBytes(bytes: Uint8Array, shape: readonly number[], type: ElementType): tf.Tensor {
+  return backend().upload(bytes, shape, type)
+}
+
+/** The platform, its version and the devices in use; null on a stock backend. */
+export function platform(): {
+  platform: string
+  version: string
+  plugin: string
+  api: string
+  devices: string[]
+} | null {
+  if (!onXla()) return null
+  const { client } = backend().engine
+  return {
+    platform: client.platform,
+    version: client.platformVersion,
+    plugin: client.api.path,
+    api: client.api.version,
+    devices: client.devices.map(d => client.describe(d)),
+  }
+}

@@ -1,0 +1,195 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { backend, onXla } from './backend.js'
+import type { XlaBackend } from './backend.js'
+import { Node, Trace } from './graph.js'
+import * as hlo from './hlo.js'
+import { captured } from './loops.js'
+import { printProgram } from './print.js'
+import { record, taping, withoutTape } from './record.js'
+import { eachTensor, tensorsOf, withTensors } from './tree.js'
+
+export interface JitOptions {
+  /** Indices of arguments whose tensors the program consumes: their memory becomes the outputs'. */
+  donate?: readonly number[]
+  /** Appears in error messages and profiles. */
+  name?: string
+}
+
+export interface Jitted<A extends unknown[], R> {
+  /** Starts the program; the result's values may still be computed when it returns. Blocks while compiling. */
+  (...args: A): R
+  /** Compiles off the calling thread, and resolves when the result's values are there. */
+  async(...args: A): Promise<R>
+  /** The StableHLO text of the program for these arguments. */
+  lower(...args: A): string
+  /** Bytes the compiled program needs on the device. */
+  memory(...args: A): { arguments: number; outputs: number; aliased: number; temporary: number; code: number }
+}
+
+/** Compiles a function of tensors into one program per input signature: it is traced once, and then only executed.
+ *
+ * Arguments and results are nested containers of tensors. Numbers, strings, booleans and null in the arguments are static:
+ * they belong to the signature. Tensors and variables that `fn` closes over are hidden inputs, variables it assigns are hidden
+ * outputs. Values made while tracing become constants. Reading a tensor's values inside throws.
+ *
+ * On a stock tfjs backend, inside another traced function and under a gradient, `fn` simply runs. */
+export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): Jitted<A, R> {
+  const name = (options.name ?? fn.name).replace(/[^A-Za-z0-9_]/g, '_') || 'jitted'
+  const donated = new Set(options.donate ?? [])
+  const programs = new Map<string, Program>()
+
+  const inline = () => !onXla() || Trace.current !== null || taping()
+  const lookup = (args: A): Program => {
+    const key = signature(args)
+    let program = programs.get(key)
+    if (!program) {
+      program = trace(fn, args, name, donated)
+      programs.set(key, program)
+    }
+    return program
+  }
+
+  const jitted = (...args: A): R => (inline() ? fn(...args) : (run(lookup(args), args, name, donated) as R))
+  jitted.async = async (...args: A): Promise<R> => {
+    if (inline()) return fn(...args)
+    const program = lookup(args)
+    const { engine } = backend()
+    const inputs = inputsOf(program, args)
+    inputs.forEach(node => node.retain())
+    try {
+      await Promise.all([engine.prepare(program.text), engine.materializeAsync(inputs)])
+    } finally {
+      inputs.forEach(node => node.release())
+    }
+    const result = run(program, args, name, donated) as R
+    const [first] = tensorsOf(result)
+    if (first) await engine.buffer(backend().node(first)).ready()
+    return result
+  }
+  jitted.lower = (...args: A): string => lookup(args).text
+  jitted.memory = (...args: A) => backend().engine.program(lookup(args).text).memory()
+  return jitted
+}
+
+interface Program {
+  text: string
+  /** What `fn` closed over: a variable's current value, or a fixed node. */
+  hidden: (tf.Variable | Node)[]
+  /** The traced result: its structure, with tensors to be replaced by the outputs, in order. */
+  result: unknown
+  outputs: Node[]
+  /** Variables that `fn` assigned: outputs from `resultCount` on. */
+  assigned: tf.Variable[]
+  resultCount: number
+}
+
+/** Structure, shapes, element types and static values of the arguments. */
+function signature(value: unknown): string {
+  if (value instanceof tf.Tensor) {
+    const { shape, type } = backend().storage(value)
+    return `${type}[${shape.join()}]${value.shape.join() === shape.join() ? '' : `(${value.shape.join()})`}`
+  }
+  if (Array.isArray(value)) return `[${value.map(signature).join(',')}]`
+  if (value !== null && typeof value === 'object')
+    return `{${Object.entries(value)
+      .map(([k, v]) => `${k}:${signature(v)}`)
+      .join(',')}}`
+  if (typeof value === 'function') throw new Error('xla.jit: an argument is a function; close over it instead')
+  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+}
+
+function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: string, donated: Set<number>): Program {
+  const xla = backend()
+  const start = performance.now()
+  const trace = new Trace(name)
+  const variables = Object.values(tf.engine().registeredVariables)
+  const before = variables.map(v => v.dataId)
+  before.forEach(dataId => xla.incRef(dataId)) // an assignment while tracing must not free the present value
+  const nodeOfVariable = new Map(variables.map(v => [xla.storage(v), v]))
+  const parameters: { node: Node; donated: boolean }[] = []
+  try {
+    return withoutTape(() =>
+      record(trace, () => {
+        const inputs = args.map((arg, i) =>
+          withTensors(
+            arg,
+            tensorsOf(arg).map(t => {
+              const node = hlo.parameter(xla.storage(t))
+              parameters.push({ node, donated: donated.has(i) })
+              return xla.tensor(hlo.reshape(node, t.shape))
+            }),
+          ),
+        ) as A
+        const result = fn(...inputs)
+        if (result instanceof Promise)
+          throw new Error(`xla.jit(${name}): the function is async; a traced function must not be`)
+        const nodes = tensorsOf(result).map(t => xla.node(t))
+        const assigned = variables.filter((v, i) => v.dataId !== before[i])
+        const outputs = [...nodes, ...assigned.map(v => xla.node(v))]
+        const outside = captured(trace, outputs)
+        outside.forEach(node => node.retain())
+        const text = printProgram(name, [...parameters, ...outside.map(node => ({ node }))], outputs)
+        const hidden = outside.map(node => nodeOfVariable.get(node) ?? node)
+        return { text, hidden, result, outputs, assigned, resultCount: nodes.length }
+      }),
+    )
+  } finally {
+    // Tracing pointed assigned variables at nodes without values: point them back.
+    variables.forEach((v, i) => {
+      if (v.dataId !== before[i]) xla.repoint(v, before[i]!)
+      xla.disposeData(before[i]!)
+    })
+    xla.engine.stats.traced++
+    xla.engine.stats.traceMs += performance.now() - start
+  }
+}
+
+function inputsOf(program: Program, args: unknown[]): Node[] {
+  const xla = backend()
+  return [
+    ...tensorsOf(args).map(t => xla.storage(t)),
+    ...program.hidden.map(h => (h instanceof Node ? h : xla.storage(h))),
+  ]
+}
+
+function run(program: Program, args: unknown[], name: string, donated: Set<number>): unknown {
+  const xla = backend()
+  const { engine } = xla
+  const consumed = [...donated].flatMap(i => tensorsOf(args[i]))
+  checkDonation(xla, consumed, args, name)
+  const inputs = inputsOf(program, args)
+  engine.materialize(inputs)
+  const executable = engine.program(program.text)
+  const buffers = engine.execute(
+    executable,
+    inputs.map(node => engine.buffer(node)),
+    program.outputs,
+  )
+  consumed.forEach(t => xla.donate(t, name))
+  const outputs = buffers.map((buffer, i) => {
+    const node = new Node('output', [], '', program.outputs[i]!.shape, program.outputs[i]!.type)
+    node.buffer = buffer
+    return node
+  })
+  program.assigned.forEach((v, i) => {
+    const value = xla.tensor(outputs[program.resultCount + i]!)
+    v.assign(value as tf.Tensor<never>)
+    value.dispose()
+  })
+  return withTensors(
+    program.result,
+    outputs.slice(0, program.resultCount).map(node => xla.tensor(node)),
+  )
+}
+
+function checkDonation(xla: XlaBackend, consumed: tf.Tensor[], args: unknown[], name: string): void {
+  if (consumed.length === 0) return
+  const uses = new Map<object, number>()
+  eachTensor(args, t => uses.set(t.dataId, (uses.get(t.dataId) ?? 0) + 1))
+  for (const t of consumed)
+    if (uses.get(t.dataId)! > 1 || !xla.solelyOwned(t))
+      throw new Error(
+        `xla.jit(${name}): a donated tensor [${t.shape.join(',')}] has other references (a clone, a reshape, a variable, another ` +
+          'argument, or an operation still waiting for it). Donate a copy: xla.copy(tensor).',
+      )
+}

@@ -1,0 +1,157 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { Node } from '../graph.js'
+import * as hlo from '../hlo.js'
+import { isFloat } from '../types.js'
+import { kernel, listKernel } from './register.js'
+
+type X = { x: tf.TensorInfo }
+type AB = { a: tf.TensorInfo; b: tf.TensorInfo }
+
+const float = (x: Node): Node => (isFloat(x.type) ? x : hlo.convert(x, 'f32'))
+const { like, compare, select, multiply, add, subtract } = hlo
+
+/** Operations that exist as they are; integers become f32 where the result is not an integer. */
+const UNARY: Record<string, string> = {
+  [tf.Exp]: 'exponential',
+  [tf.Expm1]: 'exponential_minus_one',
+  [tf.Log]: 'log',
+  [tf.Log1p]: 'log_plus_one',
+  [tf.Sqrt]: 'sqrt',
+  [tf.Rsqrt]: 'rsqrt',
+  [tf.Sin]: 'sine',
+  [tf.Cos]: 'cosine',
+  [tf.Tanh]: 'tanh',
+  [tf.Sigmoid]: 'logistic',
+}
+const CHLO: Record<string, string> = {
+  [tf.Tan]: 'tan',
+  [tf.Asin]: 'asin',
+  [tf.Acos]: 'acos',
+  [tf.Atan]: 'atan',
+  [tf.Sinh]: 'sinh',
+  [tf.Cosh]: 'cosh',
+  [tf.Asinh]: 'asinh',
+  [tf.Acosh]: 'acosh',
+  [tf.Atanh]: 'atanh',
+  [tf.Erf]: 'erf',
+}
+/** Operations that keep an integer's type. */
+const ROUNDING: Record<string, string> = {
+  [tf.Floor]: 'floor',
+  [tf.Ceil]: 'ceil',
+  [tf.Round]: 'round_nearest_even',
+}
+
+for (const [name, op] of Object.entries(UNARY)) kernel<X>(name, ({ x }) => hlo.unary(op, float(x)))
+for (const [name, op] of Object.entries(CHLO)) kernel<X>(name, ({ x }) => hlo.chlo(op, float(x)))
+for (const [name, op] of Object.entries(ROUNDING)) kernel<X>(name, ({ x }) => (isFloat(x.type) ? hlo.unary(op, x) : x))
+
+kernel<X>(tf.Neg, ({ x }) => hlo.unary('negate', x.type === 'pred' ? hlo.convert(x, 's32') : x))
+kernel<X>(tf.Abs, ({ x }) => hlo.unary('abs', x.type === 'pred' ? hlo.convert(x, 's32') : x))
+kernel<X>(tf.Sign, ({ x }) =>
+  isFloat(x.type) ? select(hlo.isNaN(x), like(x, 0), hlo.unary('sign', x)) : hlo.unary('sign', x),
+)
+kernel<X>(tf.Square, ({ x }) => multiply(x, x))
+kernel<X>(tf.Reciprocal, ({ x }) => hlo.divide(like(float(x), 1), float(x)))
+kernel<X>(tf.Softplus, ({ x }) =>
+  add(
+    hlo.maximum(x, like(x, 0)),
+    hlo.unary('log_plus_one', hlo.unary('exponential', hlo.unary('negate', hlo.unary('abs', x)))),
+  ),
+)
+kernel<X>(tf.Relu, ({ x }) => hlo.maximum(x, like(x, 0)))
+kernel<X>(tf.Relu6, ({ x }) => hlo.minimum(hlo.maximum(x, like(x, 0)), like(x, 6)))
+kernel<X>(tf.Elu, ({ x }) => select(compare('GE', x, like(x, 0)), x, hlo.unary('exponential_minus_one', x)))
+const SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
+const SELU_SCALE = 1.0507009873554804934193349852946
+kernel<X>(tf.Selu, ({ x }) =>
+  select(
+    compare('GE', x, like(x, 0)),
+    multiply(x, like(x, SELU_SCALE)),
+    multiply(hlo.unary('exponential_minus_one', x), like(x, SELU_SCALE_ALPHA)),
+  ),
+)
+kernel<X, tf.LeakyReluAttrs>(tf.LeakyRelu, ({ x }, { alpha }) =>
+  select(compare('LT', x, like(x, 0)), multiply(x, like(x, alpha)), x),
+)
+kernel<{ x: tf.TensorInfo; alpha: tf.TensorInfo }>(tf.Prelu, ({ x, alpha }) =>
+  select(compare('LT', x, like(x, 0)), multiply(x, alpha), x),
+)
+/** 1 above zero, `alpha` at or below it, NaN for NaN. */
+kernel<X, tf.StepAttrs>(tf.Step, ({ x }, { alpha }) => {
+  const step = select(compare('GT', x, like(x, 0)), like(x, 1), like(x, alpha ?? 0))
+  return isFloat(x.type) ? select(hlo.isNaN(x), x, step) : step
+})
+kernel<X, tf.ClipByValueAttrs>(tf.ClipByValue, ({ x }, { clipValueMin, clipValueMax }) =>
+  hlo.minimum(hlo.maximum(x, like(x, clipValueMin)), like(x, clipValueMax)),
+)
+
+kernel<X>(tf.IsNan, ({ x }) => (isFloat(x.type) ? hlo.isNaN(x) : hlo.fill(0, x.shape, 'pred')))
+kernel<X>(tf.IsFinite, ({ x }) => hlo.unary('is_finite', float(x), 'pred'))
+kernel<X>(tf.IsInf, ({ x }) => compare('EQ', hlo.unary('abs', float(x)), like(float(x), Infinity)))
+
+/** Two operands that broadcast; booleans are added as integers. */
+const numeric = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
+kernel<AB>(tf.Add, ({ a, b }) => add(numeric(a), numeric(b)))
+kernel<AB>(tf.Sub, ({ a, b }) => subtract(numeric(a), numeric(b)))
+kernel<AB>(tf.Multiply, ({ a, b }) => multiply(numeric(a), numeric(b)))
+kernel<AB>(tf.RealDiv, ({ a, b }) => hlo.divide(float(a), float(b)))
+kernel<AB>(tf.Maximum, ({ a, b }) => hlo.maximum(numeric(a), numeric(b)))
+kernel<AB>(tf.Minimum, ({ a, b }) => hlo.minimum(numeric(a), numeric(b)))
+kernel<AB>(tf.Atan2, ({ a, b }) => hlo.binary('atan2', float(a), float(b)))
+kernel<AB>(tf.SquaredDifference, ({ a, b }) => {
+  const d = subtract(numeric(a), numeric(b))
+  return multiply(d, d)
+})
+kernel<AB>(tf.Pow, ({ a, b }) => {
+  const result = hlo.binary('power', float(a), float(b))
+  return isFloat(a.type) || isFloat(b.type) ? result : hlo.convert(result, 's32')
+})
+kernel<AB>(tf.FloorDiv, ({ a, b }) => {
+  const quotient = hlo.unary('floor', hlo.divide(float(a), float(b)))
+  return isFloat(a.type) || isFloat(b.type) ? quotient : hlo.convert(quotient, 's32')
+})
+/** The remainder takes the divisor's sign. */
+kernel<AB>(tf.Mod, ({ a, b }) => {
+  const [p, q] = hlo.align(numeric(a), numeric(b))
+  const remainder = hlo.binary('remainder', p, q)
+  const zero = like(p, 0)
+  const differs = compare('NE', compare('LT', p, zero), compare('LT', q, zero))
+  return select(differs, hlo.binary('remainder', add(remainder, q), q), remainder)
+})
+listKernel(tf.AddN, xs => xs.reduce((sum, x) => add(sum, x)))
+
+const COMPARE: Record<string, hlo.Comparison> = {
+  [tf.Equal]: 'EQ',
+  [tf.NotEqual]: 'NE',
+  [tf.Greater]: 'GT',
+  [tf.GreaterEqual]: 'GE',
+  [tf.Less]: 'LT',
+  [tf.LessEqual]: 'LE',
+}
+for (const [name, direction] of Object.entries(COMPARE)) kernel<AB>(name, ({ a, b }) => compare(direction, a, b))
+
+const truth = (x: Node): Node => (x.type === 'pred' ? x : compare('NE', x, like(x, 0)))
+kernel<AB>(tf.LogicalAnd, ({ a, b }) => hlo.binary('and', truth(a), truth(b)))
+kernel<AB>(tf.LogicalOr, ({ a, b }) => hlo.binary('or', truth(a), truth(b)))
+kernel<X>(tf.LogicalNot, ({ x }) => hlo.unary('not', truth(x)))
+
+/** A condition of rank 1 chooses whole rows. */
+kernel<tf.SelectInputs>(tf.Select, ({ condition, t, e }) => {
+  const rows = condition.shape.length === 1 && t.shape.length > 1
+  const shape = rows ? [condition.shape[0]!, ...t.shape.slice(1).map(() => 1)] : condition.shape
+  return select(hlo.reshape(truth(condition), shape), t, e)
+})
+
+kernel<X, tf.CastAttrs>(tf.Cast, ({ x }, { dtype }) => {
+  switch (dtype) {
+    case 'float32':
+      return float(x)
+    case 'int32':
+      return isFloat(x.type) || x.type === 'pred' ? hlo.convert(x, 's32') : x
+    case 'bool':
+      return truth(x)
+    default:
+      throw new Error(`xla: cannot cast to ${dtype}`)
+  }
+})

@@ -1,0 +1,69 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { TensorInfo } from '@tensorflow/tfjs-core'
+import type { Node } from '../graph.js'
+import * as hlo from '../hlo.js'
+import type { ElementType } from '../types.js'
+import { kernel, listKernel } from './register.js'
+
+/* Kernels that tfjs does not know: element types it has no name for, and slices at computed positions. */
+
+export const ASTYPE = 'XlaAstype'
+export const DYNAMIC_SLICE = 'XlaDynamicSlice'
+export const DYNAMIC_UPDATE_SLICE = 'XlaDynamicUpdateSlice'
+export const COPY = 'XlaCopy'
+
+type X = { x: TensorInfo }
+
+kernel<X, { type: ElementType }>(ASTYPE, ({ x }, { type }) => hlo.convert(x, type))
+tf.registerGradient({
+  kernelName: ASTYPE,
+  gradFunc: (dy, _, attrs) => ({
+    x: () => tf.engine().runKernel(ASTYPE, { x: dy as tf.Tensor }, { type: attrs.from! }),
+  }),
+})
+
+/** A barrier keeps XLA from returning its operand itself. */
+kernel<X>(COPY, ({ x }) => hlo.barrier([x])[0]!)
+tf.registerGradient({ kernelName: COPY, gradFunc: dy => ({ x: () => tf.clone(dy as tf.Tensor) }) })
+
+const starts = (nodes: Node[]): Node[] => nodes.map(n => hlo.convert(n, 's32'))
+
+listKernel<{ sizes: number[] }>(DYNAMIC_SLICE, ([x, ...at], { sizes }) => hlo.dynamicSlice(x!, starts(at), sizes))
+listKernel(DYNAMIC_UPDATE_SLICE, ([x, update, ...at]) =>
+  hlo.dynamicUpdateSlice(x!, hlo.convert(update!, x!.type), starts(at)),
+)
+
+/** Inputs are named i0, i1, … in order. */
+export const numbered = (tensors: readonly tf.Tensor[]): tf.NamedTensorMap =>
+  Object.fromEntries(tensors.map((t, i) => [`i${i}`, t]))
+
+const noGradient = (tensors: readonly tf.Tensor[], from: number) =>
+  Object.fromEntries(tensors.slice(from).map((t, i) => [`i${i + from}`, () => tf.zerosLike(t)]))
+
+tf.registerGradient({
+  kernelName: DYNAMIC_SLICE,
+  saveAllInputs: true,
+  gradFunc: (dy, saved) => {
+    const [x, ...at] = saved as [tf.Tensor, ...tf.Tensor[]]
+    return {
+      i0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, numbered([tf.zerosLike(x), dy as tf.Tensor, ...at])),
+      ...noGradient(saved, 1),
+    }
+  },
+})
+tf.registerGradient({
+  kernelName: DYNAMIC_UPDATE_SLICE,
+  saveAllInputs: true,
+  gradFunc: (dy, saved) => {
+    const [, update, ...at] = saved as [tf.Tensor, tf.Tensor, ...tf.Tensor[]]
+    const d = dy as tf.Tensor
+    return {
+      i0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, numbered([d, tf.zerosLike(update), ...at])),
+      i1: () =>
+        tf
+          .engine()
+          .runKernel(DYNAMIC_SLICE, numbered([d, ...at]), { sizes: update.shape } as unknown as tf.NamedAttrMap),
+      ...noGradient(saved, 2),
+    }
+  },
+})

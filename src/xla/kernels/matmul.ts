@@ -1,0 +1,115 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { TensorInfo } from '@tensorflow/tfjs-core'
+import type { Node } from '../graph.js'
+import * as hlo from '../hlo.js'
+import { kernel } from './register.js'
+
+kernel<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(tf.BatchMatMul, ({ a, b }, { transposeA, transposeB }) =>
+  matmul(a, b, transposeA, transposeB),
+)
+
+/** a [..., M, K] × b [..., K, N] → [..., M, N]; leading axes broadcast. */
+export function matmul(a: Node, b: Node, transposeA = false, transposeB = false): Node {
+  const lead = hlo.broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))
+  const p = hlo.broadcast(a, [...lead, ...a.shape.slice(-2)])
+  const q = hlo.broadcast(b, [...lead, ...b.shape.slice(-2)])
+  const n = lead.length
+  const batch = lead.map((_, i) => i)
+  return hlo.dot(p, q, { batch: [batch, batch], contract: [[transposeA ? n : n + 1], [transposeB ? n + 1 : n]] })
+}
+
+/** Each subscript names an axis; repeated ones are summed over unless the output has them. At most two operands. */
+kernel<Record<string, TensorInfo>, tf.EinsumAttrs>(tf.Einsum, (inputs, { equation }) =>
+  einsum(equation, Object.values(inputs)),
+)
+
+export function einsum(equation: string, operands: readonly Node[]): Node {
+  const [left, right] = equation.replace(/\s/g, '').split('->') as [string, string | undefined]
+  const terms = left.split(',')
+  if (right === undefined || terms.length !== operands.length || terms.length > 2)
+    throw new Error(`einsum "${equation}": needs "->" and as many terms as operands, at most 2; got ${operands.length}`)
+  terms.forEach((term, i) => {
+    if (term.length !== operands[i]!.shape.length)
+      throw new Error(
+        `einsum "${equation}": term "${term}" names ${term.length} axes of a tensor of rank ${operands[i]!.shape.length}`,
+      )
+  })
+  const singles = operands.map((x, i) => soloAxes(x, terms[i]!, right + terms.filter((_, j) => j !== i).join('')))
+  if (singles.length === 1) return arrange(singles[0]!.node, singles[0]!.term, right)
+  const [a, b] = singles as [Single, Single]
+  const shared = [...a.term].filter(c => b.term.includes(c))
+  const batch = shared.filter(c => right.includes(c))
+  const contract = shared.filter(c => !right.includes(c))
+  const axes = (s: Single, names: string[]) => names.map(c => s.term.indexOf(c))
+  const node = hlo.dot(a.node, b.node, {
+    batch: [axes(a, batch), axes(b, batch)],
+    contract: [axes(a, contract), axes(b, contract)],
+  })
+  const free = (s: Single) => [...s.term].filter(c => !shared.includes(c))
+  return arrange(node, [...batch, ...free(a), ...free(b)].join(''), right)
+}
+
+interface Single {
+  node: Node
+  term: string
+}
+
+/** Takes diagonals of repeated axes and sums over axes nobody else names. */
+function soloAxes(x: Node, term: string, others: string): Single {
+  let node = x
+  let names = [...term]
+  for (const c of new Set(names)) {
+    while (names.indexOf(c) !== names.lastIndexOf(c)) {
+      const first = names.indexOf(c)
+      const last = names.lastIndexOf(c)
+      const on = hlo.compare('EQ', hlo.iota(node.shape, first, 's32'), hlo.iota(node.shape, last, 's32'))
+      node = hlo.reduce('add', hlo.select(on, node, hlo.like(node, 0)), [last])
+      names.splice(last, 1)
+    }
+  }
+  const alone = names.flatMap((c, i) => (others.includes(c) ? [] : [i]))
+  node = hlo.reduce('add', node, alone)
+  names = names.filter(c => others.includes(c))
+  return { node, term: names.join('') }
+}
+
+function arrange(node: Node, term: string, output: string): Node {
+  return hlo.transpose(
+    node,
+    [...output].map(c => term.indexOf(c)),
+  )
+}
+
+type Fused = tf._FusedMatMulInputs
+kernel<Fused & { bias: TensorInfo; preluActivationWeights: TensorInfo }, tf._FusedMatMulAttrs>(
+  tf._FusedMatMul,
+  ({ a, b, bias, preluActivationWeights }, { transposeA, transposeB, activation, leakyreluAlpha }) => {
+    const product = matmul(a, b, transposeA, transposeB)
+    return activate(bias ? hlo.add(product, bias) : product, activation, preluActivationWeights, leakyreluAlpha)
+  },
+)
+
+/** The activation functions that tfjs fuses into matMul and conv2d. */
+export function activate(x: Node, activation: string | undefined, prelu?: Node, leakyreluAlpha?: number): Node {
+  const zero = hlo.like(x, 0)
+  switch (activation) {
+    case undefined:
+    case null:
+    case 'linear':
+      return x
+    case 'relu':
+      return hlo.maximum(x, zero)
+    case 'relu6':
+      return hlo.minimum(hlo.maximum(x, zero), hlo.like(x, 6))
+    case 'elu':
+      return hlo.select(hlo.compare('GE', x, zero), x, hlo.unary('exponential_minus_one', x))
+    case 'sigmoid':
+      return hlo.unary('logistic', x)
+    case 'prelu':
+      return hlo.select(hlo.compare('LT', x, zero), hlo.multiply(x, prelu!), x)
+    case 'leakyrelu':
+      return hlo.select(hlo.compare('LT', x, zero), hlo.multiply(x, hlo.like(x, leakyreluAlpha ?? 0)), x)
+    default:
+      throw new Error(`xla: unknown activation "${activation}"`)
+  }
+}

@@ -1,0 +1,78 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { Node } from '../graph.js'
+import * as hlo from '../hlo.js'
+import { isFloat, sizeOf } from '../types.js'
+import type { ElementType } from '../types.js'
+import { axesOf, kernel } from './register.js'
+
+type X = { x: tf.TensorInfo }
+type Axes = { axis: number | number[]; keepDims?: boolean }
+
+/** Reduces the named axes; with keepDims they stay as 1. */
+function reduced(x: Node, { axis, keepDims }: Axes, f: (x: Node, axes: number[]) => Node): Node {
+  const axes = axesOf(axis, x.shape)
+  const result = f(x, axes)
+  return keepDims
+    ? hlo.reshape(
+        result,
+        x.shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+      )
+    : result
+}
+
+const number = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
+
+/** NaN wins: XLA's maximum and minimum propagate it. */
+kernel<X, Axes>(tf.Max, ({ x }, a) =>
+  reduced(x, a, (y, axes) => hlo.reduce(y.type === 'pred' ? 'or' : 'maximum', y, axes)),
+)
+kernel<X, Axes>(tf.Min, ({ x }, a) =>
+  reduced(x, a, (y, axes) => hlo.reduce(y.type === 'pred' ? 'and' : 'minimum', y, axes)),
+)
+kernel<X, Axes>(tf.Sum, ({ x }, a) => reduced(number(x), a, (y, axes) => hlo.reduce('add', y, axes)))
+kernel<X, Axes>(tf.Prod, ({ x }, a) => reduced(number(x), a, (y, axes) => hlo.reduce('multiply', y, axes)))
+kernel<X, Axes>(tf.All, ({ x }, a) => reduced(x, a, (y, axes) => hlo.reduce('and', y, axes)))
+kernel<X, Axes>(tf.Any, ({ x }, a) => reduced(x, a, (y, axes) => hlo.reduce('or', y, axes)))
+kernel<X, Axes>(tf.Mean, ({ x }, a) => reduced(isFloat(x.type) ? x : hlo.convert(x, 'f32'), a, mean))
+
+function mean(x: Node, axes: number[]): Node {
+  const wide = hlo.convert(x, 'f32')
+  const count = sizeOf(axes.map(i => x.shape[i]!))
+  const sum = hlo.reduce('add', wide, axes)
+  return hlo.convert(hlo.divide(sum, hlo.like(sum, count)), x.type)
+}
+
+kernel<X, { axis: number }>(tf.ArgMax, ({ x }, { axis }) => argument(x, axis, 'GT'))
+kernel<X, { axis: number }>(tf.ArgMin, ({ x }, { axis }) => argument(x, axis, 'LT'))
+
+/** The first index of the extreme value along an axis. */
+function argument(x: Node, axis: number | number[], direction: 'GT' | 'LT'): Node {
+  const [a] = axesOf(axis, x.shape) as [number]
+  const extreme = hlo.reduce(direction === 'GT' ? 'maximum' : 'minimum', number(x), [a])
+  const shape = x.shape.map((d, i) => (i === a ? 1 : d))
+  const hit = hlo.compare('EQ', number(x), hlo.reshape(extreme, shape))
+  const index = hlo.iota(x.shape, a, 's32')
+  return hlo.reduce('minimum', hlo.select(hit, index, hlo.like(index, x.shape[a]! - 1)), [a])
+}
+
+/** Softmax over the last axis, in f32 whatever the type. */
+kernel<tf.SoftmaxInputs, tf.SoftmaxAttrs>(tf.Softmax, ({ logits }, { dim }) => {
+  const [exponent, sum] = exponentials(logits, dim)
+  return hlo.convert(hlo.divide(exponent, sum), resultType(logits))
+})
+
+kernel<tf.LogSoftmaxInputs, tf.LogSoftmaxAttrs>(tf.LogSoftmax, ({ logits }, { axis }) => {
+  const [, sum, shifted] = exponentials(logits, axis)
+  return hlo.convert(hlo.subtract(shifted, hlo.unary('log', sum)), resultType(logits))
+})
+
+const resultType = (x: Node): ElementType => (isFloat(x.type) ? x.type : 'f32')
+
+function exponentials(x: Node, axis: number): [exponent: Node, sum: Node, shifted: Node] {
+  const wide = hlo.convert(x, 'f32') // exp overflows in half precision
+  const axes = axesOf(axis, x.shape)
+  const kept = x.shape.map((d, i) => (axes.includes(i) ? 1 : d))
+  const shifted = hlo.subtract(wide, hlo.reshape(hlo.reduce('maximum', wide, axes), kept))
+  const exponent = hlo.unary('exponential', shifted)
+  return [exponent, hlo.reshape(hlo.reduce('add', exponent, axes), kept), shifted]
+}

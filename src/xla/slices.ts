@@ -1,0 +1,62 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { backend, onXla } from './backend.js'
+import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, numbered } from './kernels/engine.js'
+import type { ElementType } from './types.js'
+
+/** Converts to an element type of the device. tfjs goes on to see float32 for bf16 and f16, and int32 for s8 and u8.
+ * Differentiable. On a stock backend a float stays f32. */
+export function astype<T extends tf.Tensor>(x: T, type: ElementType): T {
+  if (!onXla()) return tf.cast(x, type === 'pred' ? 'bool' : /^[sui]/.test(type) ? 'int32' : 'float32')
+  const from = backend().storage(x).type
+  return from === type ? tf.clone(x) : tf.engine().runKernel(ASTYPE, { x }, { type, from })
+}
+
+/** The element type a tensor is stored in. */
+export function typeOf(x: tf.Tensor): ElementType {
+  if (onXla()) return backend().storage(x).type
+  return x.dtype === 'bool' ? 'pred' : x.dtype === 'int32' ? 's32' : 'f32'
+}
+
+/** A copy with memory of its own (tfjs's clone shares it), which may be donated. */
+export function copy<T extends tf.Tensor>(x: T): T {
+  return onXla() ? tf.engine().runKernel(COPY, { x }) : tf.tidy(() => tf.add(x, tf.zerosLike(x)))
+}
+
+type Start = tf.Tensor | number
+
+const startTensors = (starts: readonly Start[]): tf.Tensor[] =>
+  starts.map(s => (typeof s === 'number' ? tf.scalar(s, 'int32') : s))
+
+/** The slice of `sizes` at computed starts, one an axis; clamped to lie within x. Differentiable. */
+export function dynamicSlice<T extends tf.Tensor>(x: T, starts: readonly Start[], sizes: readonly number[]): T {
+  checkRank('dynamicSlice', x, starts)
+  if (!onXla()) return tf.slice(x, clamped(x, starts, sizes), [...sizes])
+  return tf.tidy(() =>
+    tf.engine().runKernel(DYNAMIC_SLICE, numbered([x, ...startTensors(starts)]), { sizes: [...sizes] }),
+  )
+}
+
+/** x with `update` written at computed starts, one an axis; clamped to lie within x. Differentiable. */
+export function dynamicUpdateSlice<T extends tf.Tensor>(x: T, update: tf.Tensor, starts: readonly Start[]): T {
+  checkRank('dynamicUpdateSlice', x, starts)
+  if (onXla())
+    return tf.tidy(() => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, numbered([x, update, ...startTensors(starts)])))
+  return tf.tidy(() => {
+    const begin = clamped(x, starts, update.shape)
+    const paddings = begin.map((b, i) => [b, x.shape[i]! - b - update.shape[i]!] as [number, number])
+    const inside = tf.pad(tf.onesLike(update), paddings)
+    return tf.add(tf.mul(x, tf.sub(tf.scalar(1, x.dtype as 'float32'), inside)), tf.pad(update, paddings)) as T
+  })
+}
+
+function checkRank(what: string, x: tf.Tensor, starts: readonly Start[]): void {
+  if (starts.length !== x.rank)
+    throw new Error(`xla.${what}: ${starts.length} starts for a tensor of rank ${x.rank}; needed one an axis`)
+}
+
+function clamped(x: tf.Tensor, starts: readonly Start[], sizes: readonly number[]): number[] {
+  return starts.map((s, i) => {
+    const at = typeof s === 'number' ? s : s.dataSync()[0]!
+    return Math.min(Math.max(at, 0), x.shape[i]! - sizes[i]!)
+  })
+}

@@ -1,0 +1,75 @@
+import * as tf from '@tensorflow/tfjs-core'
+import '@tensorflow/tfjs-core/dist/register_all_gradients.js'
+import { BACKEND, XlaBackend } from './backend.js'
+import { Engine } from './engine.js'
+import './kernels/index.js'
+import { findPlugin } from './plugins.js'
+
+export interface StartOptions {
+  /** `xla` is this engine; `tensorflow` is the user's own @tensorflow/tfjs-node(-gpu); `cpu` is plain tfjs.
+   * Default: the environment variable REWARDLAB_BACKEND, or `xla`. */
+  backend?: 'xla' | 'tensorflow' | 'cpu'
+  /** `cpu`, `cuda` or `tpu`. Default: REWARDLAB_DEVICE, or the best for which there is a plugin and a driver. */
+  device?: string
+}
+
+let engine: Engine | undefined
+let started: Promise<void> | undefined
+
+/** Chooses the tfjs backend, once a process. Without a PJRT plugin: one warning, and plain tfjs.
+ * @throws Error if a backend or device that was asked for cannot be had */
+export function start(options: StartOptions = {}): Promise<void> {
+  started ??= choose(options)
+  return started
+}
+
+async function choose(options: StartOptions): Promise<void> {
+  tf.enableProdMode()
+  const wanted = options.backend ?? process.env.REWARDLAB_BACKEND
+  switch (wanted) {
+    case undefined:
+    case '':
+    case 'xla':
+      return startXla(options.device ?? process.env.REWARDLAB_DEVICE, wanted === 'xla')
+    case 'tensorflow':
+      return startTensorflow()
+    case 'cpu':
+      return startCpu()
+    default:
+      throw new Error(`start: backend "${wanted}" is not known. Use xla, tensorflow or cpu (REWARDLAB_BACKEND).`)
+  }
+}
+
+async function startXla(device: string | undefined, insist: boolean): Promise<void> {
+  const found = findPlugin(device)
+  if ('missing' in found) {
+    if (insist || device) throw new Error(found.missing)
+    console.warn(`${found.missing} Until then plain tfjs runs everything, slowly.`)
+    return startCpu()
+  }
+  registerXla(found.path)
+  await tf.setBackend(BACKEND)
+}
+
+/** Registers the backend; tfjs may make and dispose it often, the engine behind it stays. */
+export function registerXla(plugin: string): void {
+  tf.registerBackend(BACKEND, () => new XlaBackend((engine ??= Engine.open(plugin))), 3)
+}
+
+async function startCpu(): Promise<void> {
+  await import('@tensorflow/tfjs-backend-cpu')
+  await tf.setBackend('cpu')
+}
+
+async function startTensorflow(): Promise<void> {
+  const name = '@tensorflow/tfjs-node-gpu'
+  for (const candidate of [name, '@tensorflow/tfjs-node'])
+    try {
+      await import(candidate)
+      await tf.setBackend('tensorflow')
+      return
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    }
+  throw new Error(`start: REWARDLAB_BACKEND=tensorflow needs the package ${name}. Install it: npm install ${name}`)
+}
