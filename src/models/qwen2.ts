@@ -16,7 +16,7 @@ import {
   type Visibility,
 } from '../nn/index.js'
 import { astype, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
-import type { CausalModel, KeyValueCache } from './causalModel.js'
+import type { CausalModel, KeyValueCache, TokenInput } from './causalModel.js'
 
 /** Fields of config.json, under Hugging Face's names. */
 export interface Qwen2Config {
@@ -34,14 +34,15 @@ export interface Qwen2Config {
   initializer_range: number
 }
 
-/** The weight tree; what lies under `layers` is stacked along a leading axis L. */
+/** The weight tree. */
 interface Qwen2Weights {
   embed_tokens: { weight: tf.Tensor } // [V, C]
-  layers: Qwen2Layer
+  layers: TensorTree // Qwen2Layer, each tensor [L, …]
   norm: { weight: tf.Tensor } // [C]
   lm_head?: Linear // [V, C]; absent if tied to the embedding
 }
 
+/** One layer. */
 interface Qwen2Layer {
   input_layernorm: { weight: tf.Tensor } // [C]
   self_attn: { q_proj: Linear; k_proj: Linear; v_proj: Linear; o_proj: Linear } // [H·D, C], [K·D, C] twice, [C, H·D]
@@ -85,7 +86,8 @@ export function qwen2(config: Qwen2Config): CausalModel {
   const embed = (w: Qwen2Weights, ids: tf.Tensor) => astype(tf.gather(w.embed_tokens.weight, ids), 'f32') // [B, T, C]
 
   /** One layer on x [B, T, C]; `attend` receives rotated queries [B, T, H, D], keys and values [B, K, T, D]. */
-  function layer(x: tf.Tensor, w: Qwen2Layer, rotary: Rotary, attend: Attend): tf.Tensor {
+  function layer(x: tf.Tensor, weights: TensorTree, rotary: Rotary, attend: Attend): tf.Tensor {
+    const w = weights as unknown as Qwen2Layer
     const [b, t] = x.shape as [number, number]
     const normed = rmsNorm(x, w.input_layernorm.weight, eps)
     const heads = (p: Linear, n: number) => tf.reshape(linear(normed, p), [b, t, n, D])
@@ -99,7 +101,7 @@ export function qwen2(config: Qwen2Config): CausalModel {
 
   const finish = (w: Qwen2Weights, x: tf.Tensor) => rmsNorm(x, w.norm.weight, eps) // [B, T, C]
 
-  function start(w: Qwen2Weights, input: Parameters<CausalModel['hidden']>[1]): [tf.Tensor, Rotary, Visibility] {
+  function start(w: Qwen2Weights, input: TokenInput): [tf.Tensor, Rotary, Visibility] {
     const positions = input.position_ids ?? tf.expandDims(tf.range(0, input.input_ids.shape[1]!, 1, 'int32'), 0)
     return [
       embed(w, input.input_ids),
@@ -119,9 +121,9 @@ export function qwen2(config: Qwen2Config): CausalModel {
     hidden(weights, input) {
       const w = weights as unknown as Qwen2Weights
       const [x, rotary, see] = start(w, input)
-      const body = (x: tf.Tensor, w: Qwen2Layer): [tf.Tensor, TensorTree] => [
+      const body = (x: tf.Tensor, w: TensorTree): [tf.Tensor, null] => [
         layer(x, w, rotary, (q, k, v) => attention(q, k, v, see)),
-        {},
+        null,
       ]
       return finish(w, scan(body, x, w.layers)[0])
     },
@@ -134,7 +136,7 @@ export function qwen2(config: Qwen2Config): CausalModel {
     prefill(weights, input) {
       const w = weights as unknown as Qwen2Weights
       const [x, rotary, see] = start(w, input)
-      const body = (x: tf.Tensor, w: Qwen2Layer): [tf.Tensor, KeyValueCache] => {
+      const body = (x: tf.Tensor, w: TensorTree): [tf.Tensor, KeyValueCache] => {
         let cache!: KeyValueCache
         const next = layer(x, w, rotary, (q, keys, values) => {
           cache = { keys, values }
@@ -151,7 +153,7 @@ export function qwen2(config: Qwen2Config): CausalModel {
       const rotary = rotaryAngles(position_ids, D, config.rope_theta)
       const see = visibility(tf.expandDims(visible, 1)) // [B, 1, S]
       // Each layer reads its slice of the cache with the new token written in; the cache itself is updated once, after.
-      const body = (x: tf.Tensor, { w, past }: { w: Qwen2Layer; past: KeyValueCache }): [tf.Tensor, KeyValueCache] => {
+      const body = (x: tf.Tensor, { w, past }: { w: TensorTree; past: KeyValueCache }): [tf.Tensor, KeyValueCache] => {
         let fresh!: KeyValueCache // [B, K, 1, D] each
         const next = layer(x, w, rotary, (q, keys, values) => {
           fresh = { keys, values }

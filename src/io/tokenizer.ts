@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Template } from '@huggingface/jinja'
+import { Tokenizer as Pipeline } from '@huggingface/tokenizers'
+import { readJson } from './json.js'
+
+/** One turn of a conversation. */
+export interface Message {
+  role: string
+  content: string
+}
+
+export interface Tokenizer {
+  /** @returns token ids, with what the tokenizer adds by itself unless `specials` is false */
+  encode(text: string, options?: { specials?: boolean }): number[]
+  /** @returns text, without special tokens unless `specials` is true */
+  decode(ids: readonly number[], options?: { specials?: boolean }): string
+  /** A conversation as the model expects it.
+   * @throws Error if the tokenizer has no chat template */
+  chat(messages: readonly Message[], options?: { add_generation_prompt?: boolean }): string
+  readonly eos_token: string | undefined
+  readonly eos_token_id: number | undefined
+  readonly pad_token_id: number | undefined
+}
+
+/** Files that together are a tokenizer; `tokenizer.json` is required. */
+export const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'chat_template.jinja',
+  'vocab.json',
+  'merges.txt',
+] as const
+
+/** Reads a Hugging Face tokenizer: tokenizer.json, tokenizer_config.json, and the chat template from either
+ * chat_template.jinja or the config. */
+export async function loadTokenizer(dir: string): Promise<Tokenizer> {
+  const path = join(dir, 'tokenizer.json')
+  const pipelineJson = await readJson(path)
+  const config = await readJson(join(dir, 'tokenizer_config.json')).catch(() => ({}) as Record<string, unknown>)
+  const pipeline = build(pipelineJson, config, path)
+  const source = await chatTemplate(dir, config)
+  let template: Template | undefined
+
+  const eos_token = tokenText(config['eos_token'])
+  const pad_token = tokenText(config['pad_token']) ?? eos_token
+  const bos_token = tokenText(config['bos_token'])
+  const id = (token: string | undefined) => (token === undefined ? undefined : pipeline.token_to_id(token))
+  return {
+    eos_token,
+    eos_token_id: id(eos_token),
+    pad_token_id: id(pad_token),
+    encode: (text, { specials = true } = {}) => pipeline.encode(text, { add_special_tokens: specials }).ids,
+    decode: (ids, { specials = false } = {}) =>
+      ids.length === 0 ? '' : pipeline.decode([...ids], { skip_special_tokens: !specials }),
+    chat(messages, { add_generation_prompt = true } = {}) {
+      if (source === undefined)
+        throw new Error(
+          `${dir}: found no chat template in chat_template.jinja or tokenizer_config.json, needed one for messages. ` +
+            'Give the prompt as a string, or add the template of the model.',
+        )
+      template ??= new Template(source)
+      try {
+        return template.render({ messages, add_generation_prompt, bos_token, eos_token, pad_token })
+      } catch (error) {
+        throw new Error(`${dir}: the chat template refused the messages: ${(error as Error).message}`)
+      }
+    },
+  }
+}
+
+function build(json: object, config: object, path: string): Pipeline {
+  try {
+    return new Pipeline(json, { clean_up_tokenization_spaces: false, ...config }) // as transformers 5
+  } catch (error) {
+    throw new Error(`${path}: not a tokenizer that can be used (${(error as Error).message}). Save it again.`)
+  }
+}
+
+async function chatTemplate(dir: string, config: Record<string, unknown>): Promise<string | undefined> {
+  const file = await readFile(join(dir, 'chat_template.jinja'), 'utf8').catch(() => undefined)
+  if (file !== undefined) return file
+  const field = config['chat_template']
+  if (typeof field === 'string') return field
+  if (!Array.isArray(field)) return undefined
+  const named = field as { name: string; template: string }[] // transformers: several templates, one the default
+  return named.find(entry => entry.name === 'default')?.template
+}
+
+/** A special token stands as a string or as an object with `content`. */
+function tokenText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value
+  const content = (value as { content?: unknown } | null | undefined)?.content
+  return typeof content === 'string' ? content : undefined
+}
