@@ -25,8 +25,7 @@ export function setUp() {
   writeKernelSpec()
 }
 
-/** Ends the script with one line: what is wrong, and what to do.
- * @returns {never} */
+/** Ends the script with one line: what is wrong, and what to do. */
 export function fail(message) {
   console.error(`rewardlab: ${message}`)
   process.exit(1)
@@ -37,8 +36,7 @@ export function inRoot(relative) {
   return path.join(root, relative)
 }
 
-/** Runs a Node program of this repository in the foreground.
- * @returns {number} its exit code */
+/** Runs a Node program of this repository in the foreground and returns its exit code. */
 export function runNode(program, args) {
   const { status } = spawnSync(process.execPath, [inRoot(program), ...args], { cwd: root, stdio: 'inherit' })
   return status === null ? 1 : status
@@ -65,7 +63,8 @@ function checkPlatform() {
 function installNodePackages() {
   once('node_modules/.rewardlab', hash(read('package-lock.json')), () => {
     console.log('Installing Node packages (npm ci) …')
-    const { error, status } = logged('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'])
+    const patience = ['--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=10000'] // npm's own: 70 s without network
+    const { error, status } = logged('npm', ['ci', '--include=dev', '--no-audit', '--no-fund', ...patience])
     if (error) fail('npm was not found on PATH. It comes with Node: install Node with npm, then run again.')
     if (status !== 0) failInstall('npm ci', 'npm registry', /^npm (?:error|ERR!) (?!code|errno|syscall)(.+)$/m)
   })
