@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as TypeScript from '@tslab/typescript-for-tslab'
-import type { Converter } from 'tslab/dist/converter.js'
+import type { Converter, ConvertResult } from 'tslab/dist/converter.js'
 import { TypeScriptError } from './errors.js'
 import { installation, isOwned, typeRoot } from './installation.js'
 import { lower, type Lowered } from './lower.js'
@@ -45,7 +45,7 @@ export class Compiler {
   compile(declarations: string, code: string): Compiled {
     const converted = uninterrupted(() => {
       this.#changed()
-      return this.#converter.convert(declarations, code)
+      return this.#convert(declarations, code)
     })
     if (converted.diagnostics.length > 0) throw new TypeScriptError(code, converted.diagnostics)
     return {
@@ -54,6 +54,17 @@ export class Compiler {
       declarations: converted.declOutput ?? '',
       result: converted.lastExpressionVar,
     }
+  }
+
+  /** A variable whose type has no name outside its module cannot be declared to later cells: there it is `any`. */
+  #convert(declarations: string, code: string): ConvertResult {
+    const converted = this.#converter.convert(declarations, code)
+    const unnameable = converted.diagnostics.filter(({ code, fileName }) => UNNAMEABLE.has(code) && !fileName)
+    if (unnameable.length === 0 || unnameable.length < converted.diagnostics.length) return converted
+    const ends = [...new Set(unnameable.map(({ end }) => end.offset))].sort((a, b) => b - a)
+    const annotated = ends.reduce((text, end) => `${text.slice(0, end)}: any${text.slice(end)}`, code)
+    const again = this.#converter.convert(declarations, annotated)
+    return again.diagnostics.length === 0 ? again : converted
   }
 
   /** @param position in UTF-16 units */
@@ -71,6 +82,9 @@ export class Compiler {
     return at(position) ?? (position > 0 ? at(position - 1) : undefined)
   }
 }
+
+/** Diagnostics on a variable: its inferred type uses a private name, names no package, or is too long to write. */
+const UNNAMEABLE = new Set([4023, 4024, 4025, 2527, 2742, 7056])
 
 /** Names every cell has without an import; the runtime puts the values on `globalThis`. */
 const globals = `

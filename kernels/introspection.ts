@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type { Cells } from './cells.js'
+import { ts } from './typescript.js'
 import type { Content } from './wire.js'
 
 const require = createRequire(import.meta.url)
@@ -7,12 +8,15 @@ const require = createRequire(import.meta.url)
 /** Answers a `complete_request`. */
 export function complete(cells: Cells, { code, cursor_pos }: Content): Content {
   const source = String(code)
-  const { start, end, candidates, kinds } = cells.complete(source, toUtf16(source, Number(cursor_pos)))
+  const position = toUtf16(source, Number(cursor_pos))
+  const { start, end, candidates, kinds } = cells.complete(source, position)
+  const prefix = source.slice(start, position).toLowerCase()
+  const matches = candidates.filter(name => name.toLowerCase().startsWith(prefix))
   const [cursor_start, cursor_end] = [toCodePoints(source, start), toCodePoints(source, end)]
-  const types = candidates.map(text => ({ text, type: kinds.get(text), start: cursor_start, end: cursor_end }))
+  const types = matches.map(text => ({ text, type: kinds.get(text), start: cursor_start, end: cursor_end }))
   return {
     status: 'ok',
-    matches: candidates,
+    matches,
     cursor_start,
     cursor_end,
     metadata: { _jupyter_types_experimental: types },
@@ -31,7 +35,10 @@ export function inspect(cells: Cells, { code, cursor_pos }: Content): Content {
 export function isComplete({ code }: Content): Content {
   const { isCompleteCode } = require('tslab/dist/converter.js') as typeof import('tslab/dist/converter.js')
   const { completed, indent = '' } = isCompleteCode(String(code))
-  return completed ? { status: 'complete' } : { status: 'incomplete', indent }
+  if (!completed) return { status: 'incomplete', indent }
+  const parsed = ts.createSourceFile('cell.ts', `export {}\n${String(code)}`, ts.ScriptTarget.ES2022)
+  const { parseDiagnostics } = parsed as unknown as { readonly parseDiagnostics: readonly unknown[] }
+  return { status: parseDiagnostics.length > 0 ? 'invalid' : 'complete' }
 }
 
 /** Jupyter counts code points, JavaScript UTF-16 units. */

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { SourceMap, type SourceMapPayload } from 'node:module'
 import type * as TypeScript from '@tslab/typescript-for-tslab'
 import { ts } from './typescript.js'
@@ -13,6 +14,8 @@ export interface Lowered {
   readonly code: string
   /** Specifiers of its static imports, in order; type-only ones are gone. */
   readonly imports: readonly string[]
+  /** The name of the user's file. */
+  readonly source: string
   /** From a position in `code` to the user's text. */
   readonly origin: (at: Position) => Position
 }
@@ -45,6 +48,7 @@ export function lower(source: string, prefixLines = 0): Lowered {
   return {
     code: splitMap(withoutReset(outputText), false)[0],
     imports,
+    source: basename(first?.payload.sources[0] ?? ''),
     origin: at => {
       const emitted = back(second, at.line - 1, at.column - 1)
       const { line, column } = first ? back(first, emitted.line, emitted.column) : emitted

@@ -77,7 +77,8 @@ export class Modules {
     const exports: Namespace = {}
     this.#running.set(path, exports) // a circular import sees what is there so far
     try {
-      await this.run(this.#files.get(path)!, { file: path, folder: dirname(path), exports })
+      const module = this.#files.get(path)!
+      await this.run(module, { file: join(dirname(path), module.source), folder: dirname(path), exports })
     } finally {
       this.#running.delete(path)
     }

@@ -39,8 +39,8 @@ for (const name of ['stdout', 'stderr'] as const)
     return true
   }
 process.on('exit', () => output.flush())
-process.on('uncaughtException', error => report('Uncaught error, outside a cell', error))
-process.on('unhandledRejection', error => report('Unhandled rejection, outside a cell', error))
+process.on('uncaughtException', error => report('Uncaught error in a callback', error))
+process.on('unhandledRejection', error => report('Unhandled rejection', error))
 
 /** The run of a cell; its signal tells long work to stop. */
 let run = { controller: new AbortController(), reject: (_: KeyboardInterrupt) => {}, closeScopes: () => {} }
