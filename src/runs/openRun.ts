@@ -1,0 +1,71 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { table, type ColumnTable } from 'arquero'
+import { parse } from 'yaml'
+import type { Row } from '../datasets/jsonl.js'
+import { readRowLog, withNonFinite } from './rowLog.js'
+
+/** A run read back from its folder, finished or still going. */
+export interface StoredRun {
+  name: string
+  dir: string
+  /** config.yaml. */
+  config: Record<string, unknown>
+  /** The rows of metrics.jsonl, as charts take them. */
+  rows: Row[]
+  /** The same as a table; a cell is undefined where its row lacks the column. */
+  metrics: ColumnTable
+  samples: ColumnTable
+  /** Finished checkpoints by step. */
+  checkpoints: { step: number; dir: string }[]
+  /** What was passed over while reading, in words. */
+  notes: string[]
+}
+
+/** Opens a run's folder for reading; a line torn by a crash is left out, with a note.
+ * @throws if the folder is no run, or a file in it is damaged otherwise */
+export function openRun(dir: string): StoredRun {
+  const configPath = join(dir, 'config.yaml')
+  if (!existsSync(configPath))
+    throw new Error(`openRun: ${dir} has no config.yaml, needed the folder of a run. Name one such as runs/grpo-1.`)
+  const notes: string[] = []
+  const read = (file: string): Row[] => {
+    const path = join(dir, file)
+    if (!existsSync(path)) return []
+    const { rows, note } = readRowLog(path)
+    if (note !== undefined) notes.push(note)
+    return rows
+  }
+  const rows = read('metrics.jsonl').map(withNonFinite)
+  return {
+    name: basename(resolve(dir)),
+    dir,
+    config: readConfig(configPath),
+    rows,
+    metrics: tableOf(rows),
+    samples: tableOf(read('samples.jsonl')),
+    checkpoints: checkpointsIn(dir),
+    notes,
+  }
+}
+
+function readConfig(path: string): Record<string, unknown> {
+  const config: unknown = parse(readFileSync(path, 'utf8'))
+  if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>
+  throw new Error(`${path}: got ${JSON.stringify(config)}, needed a mapping of settings. Restore the file.`)
+}
+
+/** Rows as a table whose columns are all that occur, in order of appearance. */
+function tableOf(rows: readonly Row[]): ColumnTable {
+  const names = [...new Set(rows.flatMap(row => Object.keys(row)))]
+  return table(names.map(name => [name, rows.map(row => row[name])]))
+}
+
+function checkpointsIn(dir: string): { step: number; dir: string }[] {
+  return readdirSync(dir)
+    .flatMap(entry => {
+      const step = /^checkpoint-(\d+)$/.exec(entry)?.[1]
+      return step === undefined ? [] : [{ step: Number(step), dir: join(dir, entry) }]
+    })
+    .sort((a, b) => a.step - b.step)
+}

@@ -1,0 +1,61 @@
+import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { parseRow, type Row } from '../datasets/jsonl.js'
+
+/** A JSON lines file that only grows, by whole lines. */
+export interface RowLog {
+  /** Adds rows; after an error (a full disk) the file is as it was before.
+   * @throws naming the file */
+  append(rows: readonly object[]): void
+  close(): void
+}
+
+/** Opens a log for appending. A line that a crash left torn at its end is cut off. */
+export function openRowLog(path: string): RowLog {
+  const file = openSync(path, 'a+')
+  const text = readFileSync(path)
+  let size = text.lastIndexOf(0x0a) + 1
+  if (size < text.length) ftruncateSync(file, size)
+  return {
+    append(rows) {
+      const bytes = Buffer.from(rows.map(row => `${JSON.stringify(row, spellNonFinite)}\n`).join(''))
+      try {
+        for (let written = 0; written < bytes.length;) written += writeSync(file, bytes, written)
+      } catch (error) {
+        ftruncateSync(file, size)
+        throw new Error(
+          `${path}: cannot be written (${(error as Error).message}). Free some space, or check the folder.`,
+        )
+      }
+      size += bytes.length
+    },
+    close() {
+      fsyncSync(file)
+      closeSync(file)
+    },
+  }
+}
+
+/** Reads a log.
+ * @returns its rows, and a note if a crash left its last line torn: that line is left out
+ * @throws naming the line that is damaged before the end */
+export function readRowLog(path: string): { rows: Row[]; note?: string } {
+  const text = readFileSync(path, 'utf8')
+  const end = text.lastIndexOf('\n') + 1
+  const lines = text.slice(0, end).split('\n').slice(0, -1)
+  const rows = lines.map((line, i) => parseRow(line, `${path}, line ${i + 1}`))
+  if (end === text.length) return { rows }
+  return { rows, note: `${path}: the last line is torn and was left out; the run was cut off while writing it.` }
+}
+
+/** JSON has no NaN and no infinities, but a diverged run has: they are written as text. */
+function spellNonFinite(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
+}
+
+/** A row of numbers with those that JSON cannot hold read back. */
+export function withNonFinite(row: Row): Row {
+  const entries = Object.entries(row).map(([key, value]) => [key, NON_FINITE.has(value) ? Number(value) : value])
+  return Object.fromEntries(entries) as Row
+}
+
+const NON_FINITE = new Set<unknown>(['NaN', 'Infinity', '-Infinity'])
