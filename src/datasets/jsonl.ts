@@ -34,7 +34,9 @@ export function parseRow(text: string, where: string): Row {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new Error(`${where}: not JSON (${(error as Error).message}). Needed one JSON object a line.`)
+    throw new Error(`${where}: not JSON (${(error as Error).message}). Needed one JSON object a line.`, {
+      cause: error,
+    })
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Row
   const got = Array.isArray(value) ? 'an array' : value === null ? 'null' : `a ${typeof value}`
@@ -47,7 +49,9 @@ function readText(path: string): string {
     bytes = readFileSync(path)
     if (bytes[0] === 0x1f && bytes[1] === 0x8b) bytes = gunzipSync(bytes)
   } catch (error) {
-    throw new Error(`${path}: cannot be read (${(error as Error).message}). Needed a JSON lines file, plain or gzip.`)
+    throw new Error(`${path}: cannot be read (${(error as Error).message}). Needed a JSON lines file, plain or gzip.`, {
+      cause: error,
+    })
   }
   return bytes.toString('utf8').replace(/^\uFEFF/, '')
 }

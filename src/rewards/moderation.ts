@@ -52,7 +52,7 @@ export function flaggedLabels(answer: string, labels: readonly string[]): string
 }
 
 function trueLabels(column: unknown, labels: readonly string[]): Set<string> {
-  const unknown = Array.isArray(column) ? column.find(label => !labels.includes(label as string)) : column
+  const unknown: unknown = Array.isArray(column) ? column.find(label => !labels.includes(label as string)) : column
   if (unknown === undefined) return new Set(column as string[])
   throw new Error(`labels is ${JSON.stringify(column)}, needed a list out of ${labels.join(', ')}.`)
 }

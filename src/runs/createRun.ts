@@ -94,6 +94,7 @@ function yamlOf(config: Readonly<Record<string, unknown>>): string {
   } catch (error) {
     throw new Error(
       `createRun: the config holds what YAML cannot (${(error as Error).message}). Pass names and numbers, not functions.`,
+      { cause: error },
     )
   }
 }

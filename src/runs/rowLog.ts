@@ -24,6 +24,7 @@ export function openRowLog(path: string): RowLog {
         ftruncateSync(file, size)
         throw new Error(
           `${path}: cannot be written (${(error as Error).message}). Free some space, or check the folder.`,
+          { cause: error },
         )
       }
       size += bytes.length

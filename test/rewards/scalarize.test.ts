@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-cpu'
 import { rng } from '../../src/datasets/index.js'
-import { scalarize, type Score, type ScalarizeOptions } from '../../src/rewards/index.js'
+import { scalarize, type RunningStatistics, type Score, type ScalarizeOptions } from '../../src/rewards/index.js'
 import { close } from './samples.js'
 
 describe('scalarize', () => {
@@ -34,7 +34,7 @@ describe('scalarize', () => {
     const first = scalarize([scores.slice(0, 15)], options)
     const second = scalarize([scores.slice(15)], {
       ...options,
-      statistics: JSON.parse(JSON.stringify(first.statistics)),
+      statistics: JSON.parse(JSON.stringify(first.statistics)) as RunningStatistics,
     })
     close(second.reward, whole.reward.slice(15), 1e-9)
     const present = scores.filter(score => score !== null)

@@ -76,7 +76,7 @@ describe('weighted', () => {
       await fails(() => [1, 1, '1'], /row 2: the score is "1"/)
       await fails(() => [Infinity, 1, 1], /row 0: the score is Infinity/)
       await fails(() => [1, undefined, 1], /row 1: the score is undefined/)
-      await fails(() => new Array(3), /row 0: the score is undefined/)
+      await fails(() => new Array<number>(3), /row 0: the score is undefined/)
     })
   })
 })
