@@ -84,8 +84,13 @@ export class Client {
   }
 
   /** Sends a message without waiting; returns its id. */
-  async send(type: string, content: Content = {}, channel: 'shell' | 'control' = 'shell'): Promise<string> {
-    const frames = encode(this.#connection, { channel, type, content: JSON.stringify(content) })
+  async send(
+    type: string,
+    content: Content = {},
+    channel: 'shell' | 'control' = 'shell',
+    buffers: readonly Uint8Array[] = [],
+  ): Promise<string> {
+    const frames = encode(this.#connection, { channel, type, content: JSON.stringify(content), buffers })
     await this.#sockets[channel].send(frames)
     return (JSON.parse(frames[2]!.toString()) as { msg_id: string }).msg_id
   }
