@@ -4,6 +4,7 @@ import type { XlaBackend } from './backend.js'
 import { Trace } from './graph.js'
 import type { Node, ValueType } from './graph.js'
 import * as hlo from './hlo.js'
+import { listed } from './kernels/engine.js'
 import { rawKernel } from './kernels/register.js'
 import { captured, substitute, whileNodes } from './loops.js'
 import { ancestors } from './print.js'
@@ -85,11 +86,7 @@ export function scanKernel<C extends TensorTree, X extends TensorTree, Y extends
   const inputs = [...carries, ...slices, ...plan.closed]
   const results = tf
     .engine()
-    .runKernel(
-      SCAN,
-      Object.fromEntries(inputs.map((t, i) => [`i${i}`, t])),
-      plan as unknown as tf.NamedAttrMap,
-    ) as unknown as tf.Tensor[]
+    .runKernel(SCAN, listed(inputs), plan as unknown as tf.NamedAttrMap) as unknown as tf.Tensor[]
   return [withTensors(init, results.slice(0, carries.length)), withTensors(yTree as Y, results.slice(carries.length))]
 }
 
@@ -335,8 +332,8 @@ tf.registerGradient({
     const plan = attrs as unknown as Plan
     const inputs = saved as unknown as tf.Tensor[]
     const cotangents = Array.isArray(dys) ? dys : [dys]
-    let grads: tf.Tensor[] | undefined
-    const all = () => (grads ??= backwardPass(backend(), plan, cotangents, inputs).map(g => backend().tensor(g)))
-    return Object.fromEntries(inputs.map((_, i) => [`i${i}`, () => all()[i]!]))
+    let grads: Node[] | undefined // tfjs asks for each in a scope of its own
+    const all = () => (grads ??= backwardPass(backend(), plan, cotangents, inputs))
+    return Object.fromEntries(inputs.map((_, i) => [i, () => backend().tensor(all()[i]!)]))
   },
 })

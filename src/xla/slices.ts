@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
-import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, numbered } from './kernels/engine.js'
+import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, listed } from './kernels/engine.js'
 import type { ElementType } from './types.js'
 
 /** Converts to an element type of the device. tfjs goes on to see float32 for bf16 and f16, and int32 for s8 and u8.
@@ -32,7 +32,7 @@ export function dynamicSlice<T extends tf.Tensor>(x: T, starts: readonly Start[]
   checkRank('dynamicSlice', x, starts)
   if (!onXla()) return tf.slice(x, clamped(x, starts, sizes), [...sizes])
   return tf.tidy(() =>
-    tf.engine().runKernel(DYNAMIC_SLICE, numbered([x, ...startTensors(starts)]), { sizes: [...sizes] }),
+    tf.engine().runKernel(DYNAMIC_SLICE, listed([x, ...startTensors(starts)]), { sizes: [...sizes] }),
   )
 }
 
@@ -40,7 +40,7 @@ export function dynamicSlice<T extends tf.Tensor>(x: T, starts: readonly Start[]
 export function dynamicUpdateSlice<T extends tf.Tensor>(x: T, update: tf.Tensor, starts: readonly Start[]): T {
   checkRank('dynamicUpdateSlice', x, starts)
   if (onXla())
-    return tf.tidy(() => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, numbered([x, update, ...startTensors(starts)])))
+    return tf.tidy(() => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, listed([x, update, ...startTensors(starts)])))
   return tf.tidy(() => {
     const begin = clamped(x, starts, update.shape)
     const paddings = begin.map((b, i) => [b, x.shape[i]! - b - update.shape[i]!] as [number, number])

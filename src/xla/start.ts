@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
-import '@tensorflow/tfjs-core/dist/register_all_gradients.js'
+// Registers every operation's gradient. tfjs-core's own file of them is written for bundlers: Node cannot load it.
+import '@tensorflow/tfjs-layers'
 import { BACKEND, XlaBackend } from './backend.js'
 import { Engine } from './engine.js'
 import './kernels/index.js'

@@ -33,12 +33,11 @@ listKernel(DYNAMIC_UPDATE_SLICE, ([x, update, ...at]) =>
   hlo.dynamicUpdateSlice(x!, hlo.convert(update!, x!.type), starts(at)),
 )
 
-/** Inputs are named i0, i1, … in order. */
-export const numbered = (tensors: readonly tf.Tensor[]): tf.NamedTensorMap =>
-  Object.fromEntries(tensors.map((t, i) => [`i${i}`, t]))
+/** Inputs as a list: tfjs types them as a map, but saves all of them only from an array, and names them 0, 1, …. */
+export const listed = (tensors: readonly tf.Tensor[]): tf.NamedTensorMap => tensors as unknown as tf.NamedTensorMap
 
 const noGradient = (tensors: readonly tf.Tensor[], from: number) =>
-  Object.fromEntries(tensors.slice(from).map((t, i) => [`i${i + from}`, () => tf.zerosLike(t)]))
+  Object.fromEntries(tensors.slice(from).map((t, i) => [i + from, () => tf.zerosLike(t)]))
 
 tf.registerGradient({
   kernelName: DYNAMIC_SLICE,
@@ -46,7 +45,7 @@ tf.registerGradient({
   gradFunc: (dy, saved) => {
     const [x, ...at] = saved as [tf.Tensor, ...tf.Tensor[]]
     return {
-      i0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, numbered([tf.zerosLike(x), dy as tf.Tensor, ...at])),
+      0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, listed([tf.zerosLike(x), dy as tf.Tensor, ...at])),
       ...noGradient(saved, 1),
     }
   },
@@ -58,11 +57,9 @@ tf.registerGradient({
     const [, update, ...at] = saved as [tf.Tensor, tf.Tensor, ...tf.Tensor[]]
     const d = dy as tf.Tensor
     return {
-      i0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, numbered([d, tf.zerosLike(update), ...at])),
-      i1: () =>
-        tf
-          .engine()
-          .runKernel(DYNAMIC_SLICE, numbered([d, ...at]), { sizes: update.shape } as unknown as tf.NamedAttrMap),
+      0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, listed([d, tf.zerosLike(update), ...at])),
+      1: () =>
+        tf.engine().runKernel(DYNAMIC_SLICE, listed([d, ...at]), { sizes: update.shape } as unknown as tf.NamedAttrMap),
       ...noGradient(saved, 2),
     }
   },
