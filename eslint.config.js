@@ -1,6 +1,6 @@
 import path from 'node:path'
+import eslint from '@eslint/js'
 import { defineConfig, globalIgnores } from 'eslint/config'
-import { builtinRules } from 'eslint/use-at-your-own-risk'
 import tseslint from 'typescript-eslint'
 
 /** Imports flow one way: a folder of src/, or kernels/, may import from itself and from the folders named here. Tests are free. */
@@ -57,14 +57,9 @@ function zoneOf(file) {
   return top === 'src' ? folder : top === 'kernels' ? top : undefined
 }
 
-/** ESLint's own recommended rules, as its package @eslint/js lists them. */
-const recommended = Object.fromEntries(
-  [...builtinRules].filter(([, rule]) => rule.meta.docs?.recommended).map(([name]) => [name, 'error']),
-)
-
 export default defineConfig(
   globalIgnores(['dist/', '.venv/', 'data/', 'runs/', 'figures/', 'test/fixtures/']),
-  { rules: recommended },
+  eslint.configs.recommended,
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
