@@ -1,0 +1,86 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { eachTensor, mapTensors, tensorsOf, withTensors, type TensorTree } from '../xla/tree.js'
+
+export interface AdamwConfig {
+  /** A tensor where the rate changes from step to step inside a compiled program. */
+  learning_rate: number | tf.Tensor
+  adam_beta1: number
+  adam_beta2: number
+  adam_epsilon: number
+  weight_decay: number
+  /** Bound on the global norm of the gradients; 0 does not clip. */
+  max_grad_norm: number
+}
+
+export interface AdamwState<W extends TensorTree> {
+  /** Running mean of the gradients. */
+  m: W
+  /** Running mean of their squares. */
+  v: W
+  /** Updates done, int32 scalar. */
+  step: tf.Tensor
+}
+
+/** Zero moments for a tree of weights. */
+export function adamwState<W extends TensorTree>(weights: W): AdamwState<W> {
+  const zeros = () => mapTensors(weights, t => tf.zeros(t.shape))
+  return { m: zeros(), v: zeros(), step: tf.scalar(0, 'int32') }
+}
+
+/** One step of AdamW with decoupled weight decay, after clipping by the global norm. Pure: nothing is changed in place.
+ *
+ *   m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,  w ← w − η·λ·w − η·(m/(1−β₁ᵗ)) / (√(v/(1−β₂ᵗ)) + ε)
+ *
+ * @returns new weights and state, and `gradNorm`, the global norm before clipping
+ * @source Loshchilov and Hutter, arXiv 1711.05101; clipping as torch.nn.utils.clip_grad_norm_ */
+export function adamw<W extends TensorTree>(
+  weights: W,
+  grads: W,
+  state: AdamwState<W>,
+  config: AdamwConfig,
+): { weights: W; state: AdamwState<W>; gradNorm: tf.Tensor } {
+  const { learning_rate: rate, adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon } = config
+  const step = tf.add(state.step, tf.scalar(1, 'int32'))
+  const t = tf.cast(step, 'float32')
+  // 1 − βᵗ as −expm1(t·log β): near t = 0 the difference would lose half the digits of float32.
+  const correction = (beta: number) => tf.neg(tf.expm1(tf.mul(t, Math.log(beta))))
+  const [correction1, correction2] = [correction(beta1), correction(beta2)]
+  const gradNorm = globalNorm(grads)
+  const clip =
+    config.max_grad_norm > 0
+      ? tf.minimum(tf.div(config.max_grad_norm, tf.add(gradNorm, CLIP_EPSILON)), 1)
+      : tf.scalar(1)
+
+  const [gs, ms, vs] = [tensorsOf(grads), tensorsOf(state.m), tensorsOf(state.v)]
+  const next = { weights: [] as tf.Tensor[], m: [] as tf.Tensor[], v: [] as tf.Tensor[] }
+  eachTensor(weights, (w, path) => {
+    const i = next.weights.length
+    const g = tf.mul(gs[i]!, clip)
+    const m = tf.add(tf.mul(ms[i]!, beta1), tf.mul(g, 1 - beta1))
+    const v = tf.add(tf.mul(vs[i]!, beta2), tf.mul(tf.square(g), 1 - beta2))
+    const direction = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), epsilon))
+    const decayed = decays(path) ? tf.add(direction, tf.mul(w, config.weight_decay)) : direction
+    next.weights.push(tf.sub(w, tf.mul(decayed, rate)))
+    next.m.push(m)
+    next.v.push(v)
+  })
+  return {
+    weights: withTensors(weights, next.weights),
+    state: { m: withTensors(state.m, next.m), v: withTensors(state.v, next.v), step },
+    gradNorm,
+  }
+}
+
+/** torch adds this to the norm before it divides. */
+const CLIP_EPSILON = 1e-6
+
+/** √Σx² over every element of every tensor of a tree. */
+function globalNorm(tree: TensorTree): tf.Tensor {
+  return tf.sqrt(tf.addN(tensorsOf(tree).map(t => tf.sum(tf.square(t)))))
+}
+
+/** Whether weight decay applies to the weight at this path: to all but biases and norms.
+ * @source transformers, Trainer.get_decay_parameter_names */
+export function decays(path: string): boolean {
+  return !/bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/.test(path.toLowerCase())
+}

@@ -1,0 +1,200 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { requireColumns } from '../datasets/index.js'
+import type { Policy } from '../policies/policy.js'
+import type { WeightedRewards } from '../rewards/index.js'
+import { disposeTree, mapTensors, type TensorTree } from '../xla/tree.js'
+import { requireOneOf, requireWhole, resolveConfig } from './config.js'
+import { checkDpoLossConfig, dpoLoss, dpoLossDefaults, type DpoLossConfig } from './dpoLoss.js'
+import { drawRows } from './drawRows.js'
+import { nanMean, nanStd, weightedSum } from './groupAdvantages.js'
+import { orNull, rollout, samplingDefaults, samplingSeed, type PromptRow, type SamplingConfig } from './rollout.js'
+import type { Run } from './run.js'
+import { train, type Batch, type Progress } from './train.js'
+import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
+import type { TrainState } from './trainState.js'
+import type { LossFunction } from './trainStep.js'
+
+/** Configuration of DPO; names and defaults are those of TRL 1.16, except for pairs drawn on policy, which are ours.
+ * A batch counts pairs. */
+export interface DpoConfig extends TrainingConfig, DpoLossConfig, SamplingConfig {
+  /** Where pairs come from: the data set's columns `chosen` and `rejected`, or at each step best against worst of
+   * completions that the policy draws. */
+  pairs: 'dataset' | 'on_policy'
+  /** What ranks completions drawn on policy. */
+  rewards: WeightedRewards | null
+  /** On policy: pairs of a group: best against worst, second best against second worst, … */
+  pairs_per_prompt: number
+  /** On policy: how far apart the rewards of a pair must be; ties are always dropped. */
+  pair_margin: number
+}
+
+export const dpoDefaults: DpoConfig = {
+  ...trainingDefaults,
+  ...dpoLossDefaults,
+  ...samplingDefaults,
+  learning_rate: 1e-6,
+  pairs: 'dataset',
+  rewards: null,
+  pairs_per_prompt: 2,
+  pair_margin: 0,
+}
+
+/** A row of a data set of preferences. */
+export interface PairRow<Prompt = unknown, Output = unknown> extends PromptRow<Prompt> {
+  chosen: Output
+  rejected: Output
+}
+
+/** Trains a policy by direct preference optimization: raises how likely chosen outputs are against rejected ones, relative
+ * to the reference.
+ * @param dataset rows with `prompt`, `chosen`, `rejected`; on policy with `prompt`, other columns go to the rewards
+ * @param state of an earlier run, to go on from
+ * @throws if the configuration or the data set does not fit, before anything is computed
+ * @source arXiv 2305.18290 */
+export function dpo<Prompt, Output>(
+  policy: Policy<Prompt, Output>,
+  dataset: readonly PromptRow<Prompt>[],
+  args: Partial<DpoConfig> = {},
+  state?: TrainState,
+): Run {
+  const config = resolveDpoConfig(args)
+  const { rewards } = config
+  const pairsPerStep = config.per_device_train_batch_size * config.gradient_accumulation_steps // B
+  const drawn = rewards === null ? pairsPerStep : pairsPerStep / config.pairs_per_prompt
+  const draw = drawRows(dataset, config)
+
+  const given = ({ position }: Progress): Batch<PairRows> => {
+    const rows = draw(position, drawn) as unknown as readonly PairRow<Prompt, Output>[]
+    const prompts = rows.map(row => row.prompt)
+    const [chosen, rejected] = [rows.map(row => row.chosen), rows.map(row => row.rejected)]
+    return {
+      rows: {
+        chosen: policy.encode(prompts, chosen),
+        rejected: policy.encode(prompts, rejected),
+        pairWeight: tf.ones([drawn]),
+      },
+      drawn,
+      metrics: {},
+    }
+  }
+
+  const onPolicy = async (rewards: WeightedRewards, { step, position }: Progress): Promise<Batch<PairRows>> => {
+    const seed = samplingSeed(config.seed, step)
+    const { samples, scores, metrics } = await rollout(policy, draw(position, drawn), rewards, config, seed)
+    const weights = rewards.names.map(name => rewards.weights[name]!)
+    const values = weightedSum(scores, weights)
+    const pairs = rankedPairs(values, config)
+    const { outputs, ...rest } = samples.trajectories
+    const pick = (side: 'chosen' | 'rejected') =>
+      tf.tidy(() => {
+        const indices = tf.tensor1d(
+          pairs.map(pair => pair[side]),
+          'int32',
+        )
+        return mapTensors(outputs, t => tf.gather(t, indices)) as tf.TensorContainer
+      }) as TensorTree
+    const [chosen, rejected] = [pick('chosen'), pick('rejected')]
+    disposeTree([outputs, rest])
+    return {
+      rows: { chosen, rejected, pairWeight: tf.tensor1d(pairs.map(pair => (pair.counts ? 1 : 0))) },
+      drawn,
+      metrics: {
+        reward: orNull(nanMean(values)),
+        reward_std: orNull(nanStd(values)),
+        ...metrics,
+        pairs_kept: pairs.filter(pair => pair.counts).length / pairs.length,
+      },
+    }
+  }
+
+  requireColumns(dataset, rewards === null ? ['prompt', 'chosen', 'rejected'] : ['prompt'], 'dpo')
+  return train<PairRows>({
+    name: 'dpo',
+    policy: policy as Policy,
+    usesReference: true,
+    config,
+    steps: totalSteps(config, dataset.length, drawn),
+    datasetSize: dataset.length,
+    loss: pairLoss(policy as Policy, config),
+    state,
+    next: progress => (rewards === null ? Promise.resolve(given(progress)) : onPolicy(rewards, progress)),
+  })
+}
+
+type PairRows = { chosen: TensorTree; rejected: TensorTree; pairWeight: tf.Tensor }
+
+function pairLoss(policy: Policy, config: DpoConfig): LossFunction<PairRows> {
+  return ({ reference }, { chosen, rejected, pairWeight }, key) => {
+    // One key for all four: where scores are drawn at random (a flow's noise and time), both sides share the draw.
+    const refChosen = policy.score(reference!, chosen, key).score
+    const refRejected = policy.score(reference!, rejected, key).score
+    return weights => {
+      const [c, r] = [policy.score(weights, chosen, key), policy.score(weights, rejected, key)]
+      const lengths = { chosenLength: c.length, rejectedLength: r.length }
+      const batch = { chosen: c.score, rejected: r.score, refChosen, refRejected, ...lengths, pairWeight }
+      const { loss, metrics } = dpoLoss(batch, config)
+      const normalizer = tf.sum(pairWeight)
+      return { sum: tf.mul(loss, normalizer), normalizer, tokens: tf.add(tf.sum(c.length), tf.sum(r.length)), metrics }
+    }
+  }
+}
+
+/** Best against worst, second best against second worst, … of each group: always `pairs_per_prompt` pairs, so that the batch
+ * keeps its shape; those that tie or are closer than the margin do not count.
+ * @param values [N], NaN where a completion has no reward
+ * @returns indices of rows */
+export function rankedPairs(
+  values: readonly number[],
+  {
+    num_generations: G,
+    pairs_per_prompt,
+    pair_margin,
+  }: Pick<DpoConfig, 'num_generations' | 'pairs_per_prompt' | 'pair_margin'>,
+): { chosen: number; rejected: number; counts: boolean }[] {
+  return Array.from({ length: values.length / G }, (_, p) => {
+    const group = Array.from({ length: G }, (_, i) => p * G + i)
+    const ranked = group.filter(n => !Number.isNaN(values[n])).sort((a, b) => values[b]! - values[a]!)
+    return Array.from({ length: pairs_per_prompt }, (_, i) => {
+      const [chosen, rejected] = [ranked[i], ranked[ranked.length - 1 - i]]
+      if (chosen === undefined || rejected === undefined)
+        return { chosen: group[0]!, rejected: group[0]!, counts: false }
+      const margin = values[chosen]! - values[rejected]!
+      return { chosen, rejected, counts: margin > 0 && margin >= pair_margin }
+    })
+  }).flat()
+}
+
+/** Fills a DPO configuration and checks it.
+ * @throws naming the field */
+export function resolveDpoConfig(given: Partial<DpoConfig>): DpoConfig {
+  const where = 'DpoConfig'
+  const config = resolveConfig(where, dpoDefaults, given)
+  checkTrainingConfig(where, config)
+  checkDpoLossConfig(where, config)
+  requireOneOf(where, 'pairs', config.pairs, ['dataset', 'on_policy'])
+  if (config.pairs === 'dataset') {
+    if (config.rewards !== null)
+      throw new Error(
+        `${where}: rewards are given but pairs is "dataset", which does not use them. Use pairs: "on_policy".`,
+      )
+    return config
+  }
+  if (config.rewards === null)
+    throw new Error(`${where}: pairs is "on_policy" without rewards. Pass rewards: weighted({ … }).`)
+  const [pairs, perPrompt] = [
+    config.per_device_train_batch_size * config.gradient_accumulation_steps,
+    config.pairs_per_prompt,
+  ]
+  requireWhole(where, 'num_generations', config.num_generations, 2)
+  requireWhole(where, 'pairs_per_prompt', perPrompt, 1)
+  if (perPrompt > config.num_generations / 2)
+    throw new Error(
+      `${where}: pairs_per_prompt (${perPrompt}) needs twice as many completions, num_generations is ${config.num_generations}. ` +
+        `Use at most ${Math.floor(config.num_generations / 2)}.`,
+    )
+  if (pairs % perPrompt !== 0)
+    throw new Error(
+      `${where}: batch (${pairs} pairs) must be divisible by pairs_per_prompt (${perPrompt}). Use ${Math.ceil(pairs / perPrompt) * perPrompt}.`,
+    )
+  return config
+}

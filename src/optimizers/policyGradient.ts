@@ -1,0 +1,220 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { requireColumns } from '../datasets/index.js'
+import type { Policy, Trajectories, Weights } from '../policies/policy.js'
+import type { Score, WeightedRewards } from '../rewards/index.js'
+import type { TensorTree } from '../xla/tree.js'
+import { requireOneOf, requireWhole } from './config.js'
+import { drawRows } from './drawRows.js'
+import { advantages, nanMean, nanStd, weightedSum, type AdvantageOptions } from './groupAdvantages.js'
+import { grpoLoss, grpoLossDefaults, lossTypes, type GrpoLossConfig } from './grpoLoss.js'
+import { orNull, rollout, samplingDefaults, samplingSeed, type PromptRow, type SamplingConfig } from './rollout.js'
+import type { Run } from './run.js'
+import { train, type Live } from './train.js'
+import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
+import type { TrainState } from './trainState.js'
+import type { LossFunction } from './trainStep.js'
+
+/** What GRPO and SRPO have in common; names and defaults are those of TRL 1.16, except where a line says otherwise. */
+export interface PolicyGradientConfig extends TrainingConfig, SamplingConfig, GrpoLossConfig {
+  /** Updates on each batch of completions. */
+  num_iterations: number
+  /** What differences of rewards are divided by: the standard deviation of the group, of the batch, or nothing. */
+  scale_rewards: 'group' | 'batch' | 'none'
+  /** Added to the standard deviation of rewards (a constant in TRL). */
+  advantage_epsilon: number
+  /** What is subtracted from a reward (ours; TRL: group). `moving`: an exponential average over steps. */
+  baseline: 'group' | 'batch' | 'moving'
+  /** Weight of the old value in the moving baseline (ours). */
+  baseline_decay: number
+  /** Leave completions out of the loss that were cut at the length bound. */
+  mask_truncated_completions: boolean
+}
+
+export const policyGradientDefaults: PolicyGradientConfig = {
+  ...trainingDefaults,
+  ...samplingDefaults,
+  ...grpoLossDefaults,
+  learning_rate: 1e-6,
+  num_iterations: 1,
+  scale_rewards: 'group',
+  advantage_epsilon: 1e-4,
+  baseline: 'group',
+  baseline_decay: 0.9,
+  mask_truncated_completions: false,
+}
+
+/** @throws naming the first field that is out of range */
+export function checkPolicyGradientConfig(where: string, config: PolicyGradientConfig): void {
+  checkTrainingConfig(where, config)
+  requireOneOf(where, 'loss_type', config.loss_type, Object.keys(lossTypes))
+  requireOneOf(where, 'scale_rewards', config.scale_rewards, ['group', 'batch', 'none'])
+  requireOneOf(where, 'baseline', config.baseline, ['group', 'batch', 'moving'])
+  requireOneOf(where, 'importance_sampling_level', config.importance_sampling_level, ['token', 'sequence'])
+  requireWhole(where, 'num_generations', config.num_generations, 2)
+  requireWhole(where, 'num_iterations', config.num_iterations, 1)
+  const [rows, G] = [config.per_device_train_batch_size * config.gradient_accumulation_steps, config.num_generations]
+  if (rows % G !== 0) {
+    const near = [Math.floor(rows / G) * G, Math.ceil(rows / G) * G].filter(n => n > 0)
+    throw new Error(
+      `${where}: batch (${rows}) must be divisible by num_generations (${G}): per_device_train_batch_size × ` +
+        `gradient_accumulation_steps completions are drawn a step, in whole groups. Use ${near.join(' or ')}.`,
+    )
+  }
+}
+
+/** How a method turns a batch's scores into advantages.
+ * @param scores [K][N]
+ * @param weights [K], those of the moment
+ * @param live what the function returned as `live` after the batch before; empty at first */
+export type AdvantageFunction = (
+  scores: Score[][],
+  weights: number[],
+  live: Live,
+) => { advantages: number[]; metrics: Record<string, number | null>; live: Live }
+
+/** Advantages of the weighted sum of components against the configuration's baseline, which may move from step to step.
+ * @param components [K][N]
+ * @param weights [K]
+ * @returns `live` holds the moving baseline */
+export function comparedWithBaseline(
+  components: readonly (readonly Score[])[],
+  weights: readonly number[],
+  config: PolicyGradientConfig & Pick<Partial<AdvantageOptions>, 'multi_objective_aggregation'>,
+  live: Live,
+): { advantages: number[]; fracZeroStd: number; live: Live } {
+  const moving = live['baseline']?.[0]
+  const {
+    advantages: values,
+    rewards,
+    fracZeroStd,
+  } = advantages(components, {
+    weights,
+    num_generations: config.num_generations,
+    scale_rewards: config.scale_rewards,
+    ...(config.multi_objective_aggregation && { multi_objective_aggregation: config.multi_objective_aggregation }),
+    advantage_epsilon: config.advantage_epsilon,
+    baseline: config.baseline === 'moving' ? (moving ?? 'batch') : config.baseline,
+  })
+  const mean = nanMean(rewards)
+  const next = moving === undefined ? mean : config.baseline_decay * moving + (1 - config.baseline_decay) * mean
+  const moves = config.baseline === 'moving' && !Number.isNaN(next)
+  return { advantages: values, fracZeroStd, live: moves ? { baseline: [next] } : {} }
+}
+
+export interface PolicyGradientOptions<Prompt, Output> {
+  name: string
+  policy: Policy<Prompt, Output>
+  dataset: readonly PromptRow<Prompt>[]
+  rewards: WeightedRewards
+  config: PolicyGradientConfig
+  advantage: AdvantageFunction
+  /** Weights that a step prescribes; the others stay as they are. */
+  scheduled?: (step: number, steps: number) => Record<string, number>
+  state: TrainState | undefined
+}
+
+/** The loop of GRPO and SRPO: draw prompts, sample completions, score them, turn scores into advantages, update. */
+export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Prompt, Output>): Run {
+  const { name, policy, dataset, rewards, config, advantage } = options
+  requireColumns(dataset, ['prompt'], name)
+  const rowsPerStep = config.per_device_train_batch_size * config.gradient_accumulation_steps // N, completions
+  const prompts = rowsPerStep / config.num_generations
+  const steps = totalSteps(config, dataset.length, prompts / config.num_iterations)
+  const draw = drawRows(dataset, config)
+  let resuming = options.state !== undefined
+
+  return train<PolicyGradientRows>({
+    name,
+    policy: policy as Policy,
+    usesReference: config.beta !== 0,
+    config,
+    steps,
+    datasetSize: dataset.length,
+    loss: policyGradientLoss(policy as Policy, config),
+    state: options.state,
+    next: async ({ step, position, live }) => {
+      if (resuming) rewards.setWeights(named(rewards.names, live['weights']!))
+      resuming = false
+      if (options.scheduled !== undefined) rewards.setWeights(options.scheduled(step, steps))
+      const { samples, scores, lengths, finished, metrics } = await rollout(
+        policy,
+        draw(position, prompts),
+        rewards,
+        config,
+        samplingSeed(config.seed, step),
+      )
+      const weights = rewards.names.map(reward => rewards.weights[reward]!)
+      const result = advantage(scores, weights, live)
+      const counted = lengths.map((length, n) => (config.mask_truncated_completions && finished[n] === 0 ? 0 : length))
+      const { trajectories } = samples
+      return {
+        rows: { trajectories: { ...trajectories }, ...lossRows(trajectories, result.advantages, config) },
+        scalars: { numItems: sum(counted) / config.gradient_accumulation_steps },
+        updates: config.num_iterations,
+        drawn: prompts,
+        live: { ...result.live, weights },
+        metrics: {
+          ...rewardMetrics(scores, weights),
+          ...result.metrics,
+          ...metrics,
+          ...weightMetrics(rewards.names, weights, live['weights']),
+        },
+      }
+    },
+  })
+}
+
+type PolicyGradientRows = { trajectories: TensorTree; mask: tf.Tensor; advantages: tf.Tensor }
+
+function lossRows(trajectories: Trajectories, advantages: number[], config: PolicyGradientConfig) {
+  const mask = config.mask_truncated_completions
+    ? tf.tidy(() => tf.mul(trajectories.mask, tf.expandDims(trajectories.finished, 1)))
+    : tf.clone(trajectories.mask)
+  return { mask, advantages: tf.tensor1d(advantages) }
+}
+
+function policyGradientLoss(policy: Policy, config: PolicyGradientConfig): LossFunction<PolicyGradientRows> {
+  return ({ reference }, { trajectories: tree, mask, advantages }, _key, { numItems }) => {
+    const trajectories = tree as unknown as Trajectories
+    const refLogProbs = reference && policy.evaluate(reference, trajectories).logProbs // [B, T]
+    return (weights: Weights) => {
+      const { logProbs, entropy } = policy.evaluate(weights, trajectories, { entropy: true })
+      const oldLogProbs = trajectories.logProbs
+      const batch = { logProbs, oldLogProbs, refLogProbs, mask, advantages, entropy, numItems }
+      const { loss, metrics } = grpoLoss(batch, config)
+      const difference = tf.mul(tf.abs(tf.sub(logProbs, oldLogProbs)), mask)
+      metrics['sampling/sampling_logp_difference/mean'] = tf.div(tf.sum(difference), tf.maximum(tf.sum(mask), 1))
+      metrics['sampling/sampling_logp_difference/max'] = tf.max(difference)
+      return { sum: loss, normalizer: tf.scalar(1), tokens: tf.sum(mask), metrics }
+    }
+  }
+}
+
+/** TRL's `reward` and `reward_std`: of the weighted sum, before any normalisation. */
+function rewardMetrics(
+  scores: readonly (readonly Score[])[],
+  weights: readonly number[],
+): Record<string, number | null> {
+  const rewards = weightedSum(scores, weights)
+  return { reward: orNull(nanMean(rewards)), reward_std: orNull(nanStd(rewards)) }
+}
+
+/** `weights/<name>`, and at the step where one changed an `event` that says so. */
+function weightMetrics(names: readonly string[], weights: number[], before: readonly number[] | undefined) {
+  const changes = names.flatMap((name, k) =>
+    before === undefined || before[k] === Math.fround(weights[k]!)
+      ? []
+      : [`${name} ${shown(before[k]!)} → ${shown(weights[k]!)}`],
+  )
+  return {
+    ...Object.fromEntries(names.map((name, k) => [`weights/${name}`, weights[k]!])),
+    ...(changes.length === 0 ? {} : { event: `weights: ${changes.join(', ')}` }),
+  }
+}
+
+const shown = (x: number): string => String(Number(x.toPrecision(4)))
+const sum = (values: readonly number[]): number => values.reduce((total, v) => total + v, 0)
+
+function named(names: readonly string[], values: readonly number[]): Record<string, number> {
+  return Object.fromEntries(names.map((name, k) => [name, values[k]!]))
+}

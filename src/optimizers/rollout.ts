@@ -1,0 +1,119 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { rng } from '../datasets/index.js'
+import type { Policy, Samples } from '../policies/policy.js'
+import type { RewardBatch, Score, WeightedRewards } from '../rewards/index.js'
+import { nanMean, nanStd } from './groupAdvantages.js'
+
+/** A row of a data set of prompts; other columns go to the rewards. */
+export interface PromptRow<Prompt = unknown> {
+  prompt: Prompt
+}
+
+/** How completions are drawn; names and defaults are TRL's. */
+export interface SamplingConfig {
+  /** Completions per prompt, at least 2. */
+  num_generations: number
+  /** Bound on a completion, in tokens. */
+  max_completion_length: number
+  temperature: number
+  top_p: number
+  /** 0: all tokens. */
+  top_k: number
+  /** Further options for `policy.sample`. */
+  generation_kwargs: Record<string, unknown>
+}
+
+export const samplingDefaults: SamplingConfig = {
+  num_generations: 8,
+  max_completion_length: 512,
+  temperature: 1,
+  top_p: 1,
+  top_k: 0,
+  generation_kwargs: {},
+}
+
+export interface Rollout<Output> {
+  samples: Samples<Output>
+  /** [K][N], rows of a prompt side by side. */
+  scores: Score[][]
+  /** Active tokens (denoising steps) of each row. */
+  lengths: number[]
+  /** 1 for rows that ended by themselves, 0 for rows cut at the length bound. */
+  finished: number[]
+  /** `rewards/<name>/{mean,std}`, `completions/…`. */
+  metrics: Record<string, number | null>
+}
+
+/** Draws completions for the prompts of some rows and scores them.
+ * @param seed of the draw */
+export async function rollout<Prompt, Output>(
+  policy: Policy<Prompt, Output>,
+  rows: readonly PromptRow<Prompt>[],
+  rewards: WeightedRewards,
+  config: SamplingConfig,
+  seed: number,
+): Promise<Rollout<Output>> {
+  const { num_generations, max_completion_length, temperature, top_p, top_k, generation_kwargs } = config
+  const samples = await policy.sample(
+    rows.map(row => row.prompt),
+    { num_generations, max_completion_length, temperature, top_p, top_k, ...generation_kwargs, seed },
+  )
+  const scores = await rewards.score(rewardBatch(rows, samples.outputs, num_generations))
+  const { trajectories } = samples
+  const sums = tf.sum(trajectories.mask, 1)
+  const [lengths, finished] = [Array.from(await sums.data()), Array.from(await trajectories.finished.data())]
+  sums.dispose()
+
+  const metrics: Record<string, number | null> = {}
+  rewards.names.forEach((name, k) => {
+    const values = scores[k]!.map(score => score ?? NaN)
+    metrics[`rewards/${name}/mean`] = orNull(nanMean(values))
+    metrics[`rewards/${name}/std`] = orNull(nanStd(values))
+  })
+  Object.assign(metrics, lengthMetrics(lengths, finished))
+  return { samples, scores, lengths, finished, metrics }
+}
+
+/** A reward's view of completions: each column of the data set repeated for the completions of its row. */
+export function rewardBatch(
+  rows: readonly PromptRow[],
+  outputs: readonly unknown[],
+  num_generations: number,
+): RewardBatch {
+  const repeated = rows.flatMap(row =>
+    Array.from({ length: num_generations }, () => row as unknown as Record<string, unknown>),
+  )
+  const columns = new Set(rows.flatMap(row => Object.keys(row)))
+  columns.delete('prompt')
+  return {
+    ...Object.fromEntries([...columns].map(column => [column, repeated.map(row => row[column] ?? null)])),
+    prompts: repeated.map(row => row['prompt']),
+    completions: outputs as RewardBatch['completions'],
+  }
+}
+
+/** TRL's `completions/…`; `terminated` are those that ended by themselves. */
+function lengthMetrics(lengths: number[], finished: number[]): Record<string, number> {
+  const terminated = lengths.filter((_, n) => finished[n] !== 0)
+  const ended = terminated.length === 0 ? [0] : terminated
+  return {
+    'completions/mean_length': nanMean(lengths),
+    'completions/min_length': Math.min(...lengths),
+    'completions/max_length': Math.max(...lengths),
+    'completions/mean_terminated_length': nanMean(ended),
+    'completions/min_terminated_length': Math.min(...ended),
+    'completions/max_terminated_length': Math.max(...ended),
+    'completions/clipped_ratio': 1 - terminated.length / lengths.length,
+  }
+}
+
+/** Rows keep to JSON, which has no NaN. */
+export const orNull = (x: number): number | null => (Number.isFinite(x) ? x : null)
+
+/** The seed of a step's draw. */
+export function samplingSeed(seed: number, step: number): number {
+  return rng(seed, SAMPLING, step).uint32() >>> 1 // fits int32
+}
+
+/** Keeps the draws' stream apart from that of the data set's order. */
+const SAMPLING = 1_000_003

@@ -1,0 +1,63 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { requireColumns } from '../datasets/index.js'
+import type { Policy } from '../policies/policy.js'
+import type { TensorTree } from '../xla/tree.js'
+import { resolveConfig } from './config.js'
+import { drawRows } from './drawRows.js'
+import type { Run } from './run.js'
+import { train } from './train.js'
+import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
+import type { TrainState } from './trainState.js'
+
+/** Configuration of supervised fine-tuning; names and defaults are those of TRL 1.16. */
+export type SftConfig = TrainingConfig
+
+export const sftDefaults: SftConfig = { ...trainingDefaults, learning_rate: 2e-5 }
+
+/** A row of a data set of completions. */
+export interface CompletionRow<Prompt = unknown, Output = unknown> {
+  prompt: Prompt
+  completion: Output
+}
+
+/** Raises the likelihood of given completions: loss −Σ score / Σ length over the batch (tokens: mean negative
+ * log-likelihood of a completion token; flows: mean squared error of the velocity, halved).
+ * @param dataset rows with `prompt` and `completion`
+ * @param state of an earlier run, to go on from
+ * @throws if the configuration or the data set does not fit, before anything is computed */
+export function sft<Prompt, Output>(
+  policy: Policy<Prompt, Output>,
+  dataset: readonly CompletionRow<Prompt, Output>[],
+  args: Partial<SftConfig> = {},
+  state?: TrainState,
+): Run {
+  const config = resolveConfig('SftConfig', sftDefaults, args)
+  checkTrainingConfig('SftConfig', config)
+  requireColumns(dataset, ['prompt', 'completion'], 'sft')
+  const rowsPerStep = config.per_device_train_batch_size * config.gradient_accumulation_steps
+  const draw = drawRows(dataset, config)
+  return train<{ outputs: TensorTree }>({
+    name: 'sft',
+    policy: policy as Policy,
+    usesReference: false,
+    config,
+    steps: totalSteps(config, dataset.length, rowsPerStep),
+    datasetSize: dataset.length,
+    state,
+    loss:
+      (_frozen, { outputs }, key) =>
+      weights => {
+        const { score, length } = policy.score(weights, outputs, key) // [B]
+        const tokens = tf.sum(length)
+        return { sum: tf.neg(tf.sum(score)), normalizer: tokens, tokens, metrics: {} }
+      },
+    next: ({ position }) => {
+      const rows = draw(position, rowsPerStep)
+      const outputs = policy.encode(
+        rows.map(row => row.prompt),
+        rows.map(row => row.completion),
+      )
+      return Promise.resolve({ rows: { outputs }, drawn: rowsPerStep, metrics: {} })
+    },
+  })
+}

@@ -1,0 +1,165 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { Policy } from '../policies/policy.js'
+import { disposeTree, type TensorTree } from '../xla/tree.js'
+import { learningRate } from './learningRate.js'
+import { orNull } from './rollout.js'
+import { Run, type Row } from './run.js'
+import type { TrainingConfig } from './trainingConfig.js'
+import { stepState, type StepState, type TrainState } from './trainState.js'
+import { trainStep, type LossFunction } from './trainStep.js'
+
+/** Where a run stands, apart from its weights. */
+export interface Progress {
+  /** Updates done. */
+  step: number
+  /** Rows drawn from the data set. */
+  position: number
+  /** Tokens (denoising steps) trained on. */
+  tokens: number
+  /** What a method carries from step to step, in float32 precision. */
+  live: Live
+}
+
+export type Live = Readonly<Record<string, readonly number[]>>
+
+/** What a method prepares for its next update. */
+export interface Batch<R> {
+  /** Tensors for the loss; every leading axis is the row. Disposed after the update. */
+  rows: R
+  /** Numbers for the loss that change from step to step. */
+  scalars?: Record<string, number>
+  /** Updates to do on these rows. */
+  updates?: number
+  /** Rows drawn from the data set. */
+  drawn: number
+  live?: Live
+  /** Entries of the row beside those of the update. */
+  metrics: Record<string, number | string | null>
+}
+
+export interface TrainOptions<R extends TensorTree> {
+  name: string
+  policy: Policy
+  /** Whether the loss reads the policy's reference. */
+  usesReference: boolean
+  config: TrainingConfig
+  /** Updates in the whole run. */
+  steps: number
+  /** Rows of the data set, for the epoch. */
+  datasetSize: number
+  loss: LossFunction<R>
+  next: (progress: Progress) => Promise<Batch<R>>
+  /** To go on from. */
+  state: TrainState | undefined
+  live?: Live
+}
+
+/** The loop that all methods share: prepare a batch, update the policy's weights by one compiled step, report a row.
+ *
+ * Nothing happens before the first row is asked for. A run may be continued from its state after any update that ends a
+ * batch (each does, unless `num_iterations` is above 1). */
+export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
+  const { name, policy, config, steps } = options
+  const update = trainStep(name, options.loss, config)
+  let state: TrainState | undefined
+  const begin = () => (state ??= options.state === undefined ? firstState(options) : adopted(policy, options.state))
+
+  async function* rows(): AsyncGenerator<Row, void> {
+    let progress = await progressOf(begin())
+    const reference = options.usesReference ? policy.reference : undefined
+    while (progress.step < steps) {
+      let started = performance.now()
+      const { rows, updates = 1, scalars, drawn, live, metrics } = await options.next(progress)
+      try {
+        for (let i = 1; i <= updates && progress.step < steps; i++) {
+          const core = coreOf(begin())
+          if (policy.weights.trainable !== core.trainable)
+            throw new Error(
+              `${name}: the policy's weights were replaced during the run. Give each run its own policy.fork().`,
+            )
+          const rate = learningRate(progress.step, steps, config)
+          const tensors = mapValues({ ...scalars, learning_rate: rate }, x => tf.scalar(x))
+          const [next, results] = await update.async(core, { policy: policy.weights.frozen, reference }, rows, tensors)
+          disposeTree([core, tensors]) // the handles: their memory was donated
+          policy.weights = { trainable: next.trainable, frozen: policy.weights.frozen }
+          const { tokens, ...values } = await read(results)
+          const ends = i === updates
+          progress = {
+            step: progress.step + 1,
+            position: progress.position + (ends ? drawn : 0),
+            tokens: progress.tokens + (tokens ?? 0),
+            live: ends && live !== undefined ? mapValues(live, numbers => numbers.map(Math.fround)) : progress.live,
+          }
+          disposeTree([state!.position, state!.tokens, state!.live])
+          state = { ...next, ...progressTensors(progress) }
+          const seconds = (performance.now() - started) / 1000
+          started += 1000 * seconds
+          yield {
+            step: progress.step,
+            epoch: progress.position / options.datasetSize,
+            ...values,
+            learning_rate: rate,
+            ...metrics,
+            num_tokens: progress.tokens,
+            step_time: seconds,
+          }
+        }
+      } finally {
+        disposeTree(rows)
+      }
+    }
+  }
+
+  return new Run({ name: config.run_name ?? name, seed: config.seed, config, steps, rows: rows(), state: begin })
+}
+
+function firstState({
+  policy,
+  config,
+  live = {},
+}: Pick<TrainOptions<never>, 'policy' | 'config' | 'live'>): TrainState {
+  return { ...stepState(policy, config.seed), ...progressTensors({ step: 0, position: 0, tokens: 0, live }) }
+}
+
+/** The part of a state that a compiled update replaces. */
+function coreOf({ trainable, m, v, step, key }: TrainState): StepState {
+  return { trainable, m, v, step, key }
+}
+
+/** A given state, whose weights become the policy's. */
+function adopted(policy: Policy, state: TrainState): TrainState {
+  if (policy.weights.trainable !== state.trainable) disposeTree(policy.weights.trainable)
+  policy.weights = { trainable: state.trainable, frozen: policy.weights.frozen }
+  return state
+}
+
+function progressTensors({ position, tokens, live }: Progress): Pick<TrainState, 'position' | 'tokens' | 'live'> {
+  return {
+    position: tf.scalar(position, 'int32'),
+    tokens: tf.scalar(tokens, 'int32'),
+    live: mapValues(live, numbers => tf.tensor1d([...numbers])),
+  }
+}
+
+async function progressOf({ step, position, tokens, live }: TrainState): Promise<Progress> {
+  const numbers = async (t: tf.Tensor) => Array.from(await t.data())
+  const entries = Object.entries(live).map(async ([name, t]) => [name, await numbers(t)] as const)
+  return {
+    step: (await numbers(step))[0]!,
+    position: (await numbers(position))[0]!,
+    tokens: (await numbers(tokens))[0]!,
+    live: Object.fromEntries(await Promise.all(entries)),
+  }
+}
+
+/** Reads scalars and disposes them. */
+async function read(scalars: Record<string, tf.Tensor>): Promise<Record<string, number | null>> {
+  const entries = Object.entries(scalars).map(async ([name, t]) => [name, orNull((await t.data())[0]!)] as const)
+  const values = Object.fromEntries(await Promise.all(entries))
+  disposeTree(scalars)
+  return values
+}
+
+function mapValues<A, B>(values: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, f(value)]))
+}

@@ -1,0 +1,27 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { Policy } from '../policies/policy.js'
+import { random, type TensorTree } from '../xla/index.js'
+import { adamwState, type AdamwState } from './adamw.js'
+
+/** What a compiled update reads and replaces. */
+export interface StepState extends AdamwState<TensorTree> {
+  trainable: TensorTree
+  /** Source of the randomness of later updates, int32 [2]. */
+  key: tf.Tensor
+}
+
+/** All that a run needs to go on exactly as if it had not stopped: one serialisable tree. */
+export interface TrainState extends StepState {
+  /** Rows drawn from the data set so far, int32 scalar. */
+  position: tf.Tensor
+  /** Tokens (denoising steps) trained on so far, int32 scalar. */
+  tokens: tf.Tensor
+  /** What a method carries from step to step outside the weights: weights of rewards, moving averages; float32 [·] each. */
+  live: { [name: string]: tf.Tensor }
+}
+
+/** The state before the first update. The policy's trainable weights become the run's. */
+export function stepState(policy: Policy, seed: number): StepState {
+  const { trainable } = policy.weights
+  return { trainable, ...adamwState(trainable), key: random.key(seed) }
+}

@@ -1,0 +1,67 @@
+import { requireOneOf, requireWhole } from './config.js'
+import type { LearningRateConfig } from './learningRate.js'
+
+/** What every method's configuration holds; names and defaults are those of transformers' TrainingArguments, except
+ * `shuffle` (there: train_sampling_strategy). */
+export interface TrainingConfig extends LearningRateConfig {
+  /** Updates to do; −1: as many as `num_train_epochs` needs. */
+  max_steps: number
+  /** Passes over the data set, where `max_steps` is −1. */
+  num_train_epochs: number
+  /** Rows (completions, pairs) in one forward pass. */
+  per_device_train_batch_size: number
+  /** Forward and backward passes per update. */
+  gradient_accumulation_steps: number
+  weight_decay: number
+  adam_beta1: number
+  adam_beta2: number
+  adam_epsilon: number
+  /** Bound on the global gradient norm; 0 does not clip. */
+  max_grad_norm: number
+  /** Draw rows in a new order each epoch; false keeps the data set's order. */
+  shuffle: boolean
+  seed: number
+  /** Name of the run; null: the method's. */
+  run_name: string | null
+}
+
+export const trainingDefaults: TrainingConfig = {
+  learning_rate: 5e-5,
+  lr_scheduler_type: 'linear',
+  warmup_steps: 0,
+  max_steps: -1,
+  num_train_epochs: 3,
+  per_device_train_batch_size: 8,
+  gradient_accumulation_steps: 1,
+  weight_decay: 0,
+  adam_beta1: 0.9,
+  adam_beta2: 0.999,
+  adam_epsilon: 1e-8,
+  max_grad_norm: 1,
+  shuffle: true,
+  seed: 42,
+  run_name: null,
+}
+
+/** @throws if a number of the shared configuration is out of range */
+export function checkTrainingConfig(where: string, config: TrainingConfig): void {
+  requireOneOf(where, 'lr_scheduler_type', config.lr_scheduler_type, [
+    'constant',
+    'constant_with_warmup',
+    'linear',
+    'cosine',
+  ])
+  requireWhole(where, 'per_device_train_batch_size', config.per_device_train_batch_size, 1)
+  requireWhole(where, 'gradient_accumulation_steps', config.gradient_accumulation_steps, 1)
+  requireWhole(where, 'seed', config.seed, 0)
+  if (config.max_steps !== -1) requireWhole(where, 'max_steps', config.max_steps, 1)
+  if (!(config.learning_rate >= 0))
+    throw new Error(`${where}: learning_rate is ${config.learning_rate}, needs 0 or more.`)
+  if (!(config.warmup_steps >= 0)) throw new Error(`${where}: warmup_steps is ${config.warmup_steps}, needs 0 or more.`)
+}
+
+/** Updates in a run whose step consumes `rowsPerStep` rows of a data set: what transformers' Trainer does. */
+export function totalSteps(config: TrainingConfig, rows: number, rowsPerStep: number): number {
+  if (config.max_steps !== -1) return config.max_steps
+  return Math.ceil(config.num_train_epochs * Math.max(1, Math.ceil(rows / rowsPerStep)))
+}

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import * as tf from '@tensorflow/tfjs-core'
+import {
+  adamw,
+  adamwState,
+  learningRate,
+  type AdamwConfig,
+  type LearningRateConfig,
+} from '../../src/optimizers/index.js'
+import { decays } from '../../src/optimizers/adamw.js'
+import { start } from '../../src/xla/index.js'
+
+type Values = { weight: number[][]; bias: number[] }
+
+const fixture = JSON.parse(readFileSync('test/fixtures/optimizers/adamw.json', 'utf8')) as {
+  options: AdamwConfig
+  initial: Values
+  steps: (Values & { gradients: Values; grad_norm: number; learning_rate: number })[]
+  schedules: (Omit<LearningRateConfig, 'learning_rate'> & { values: number[] })[]
+  decays: Record<string, boolean>
+}
+
+/** float32 rounding over 20 steps. */
+const TOLERANCE = 2e-6
+
+const near = (got: ArrayLike<number>, expected: number[], what: string) =>
+  expected.forEach((e, i) => assert.ok(Math.abs(got[i]! - e) <= TOLERANCE, `${what} [${i}]: ${got[i]}, expected ${e}`))
+const tensors = ({ weight, bias }: Values) => ({ weight: tf.tensor2d(weight), bias: tf.tensor1d(bias) })
+
+describe('adamw', () => {
+  before(() => start())
+
+  it('equals torch.optim.AdamW with clipping and a schedule over 20 steps', () => {
+    let weights = tensors(fixture.initial)
+    let state = adamwState(weights)
+    fixture.steps.forEach((expected, i) => {
+      const config = { ...fixture.options, learning_rate: tf.scalar(expected.learning_rate) }
+      const next = adamw(weights, tensors(expected.gradients), state, config)
+      near(next.gradNorm.dataSync(), [expected.grad_norm], `step ${i} grad_norm`)
+      ;({ weights, state } = next)
+      near(weights.weight.dataSync(), expected.weight.flat(), `step ${i} weight`)
+      near(weights.bias.dataSync(), expected.bias, `step ${i} bias`)
+    })
+    assert.equal(state.step.dataSync()[0], fixture.steps.length)
+  })
+
+  it('moves a first step by the learning rate against the sign of the gradient, whatever its size', () => {
+    const weights = { w: tf.tensor1d([1, 1]) }
+    const grads = { w: tf.tensor1d([1e-3, -50]) }
+    const config = { ...fixture.options, learning_rate: 0.1, weight_decay: 0, max_grad_norm: 0 }
+    near(adamw(weights, grads, adamwState(weights), config).weights.w.dataSync(), [0.9, 1.1], 'w')
+  })
+
+  it('decays without a gradient by 1 − η·λ, biases and norms not at all', () => {
+    const weights = { proj: { weight: tf.scalar(2), bias: tf.scalar(2) }, norm: { weight: tf.scalar(2) } }
+    const zeros = { proj: { weight: tf.scalar(0), bias: tf.scalar(0) }, norm: { weight: tf.scalar(0) } }
+    const config = { ...fixture.options, learning_rate: 0.5, weight_decay: 0.1 }
+    const { proj, norm } = adamw(weights, zeros, adamwState(weights), config).weights
+    near(
+      [proj.weight, proj.bias, norm.weight].map(t => t.dataSync()[0]!),
+      [1.9, 2, 2],
+      'weights',
+    )
+  })
+
+  it('decays the weights that transformers’ Trainer decays', () => {
+    for (const [name, decayed] of Object.entries(fixture.decays)) assert.equal(decays(name), decayed, name)
+  })
+
+  for (const { values, ...config } of fixture.schedules)
+    it(`follows transformers' schedule ${config.lr_scheduler_type}, warm-up ${config.warmup_steps}`, () =>
+      near(
+        values.map((_, step) => learningRate(step, values.length, { learning_rate: 1, ...config })),
+        values,
+        'learning rate',
+      ))
+
+  it('reads a warm-up below 1 as a share of the steps', () =>
+    assert.equal(learningRate(1, 10, { learning_rate: 1, lr_scheduler_type: 'linear', warmup_steps: 0.31 }), 1 / 4))
+})
