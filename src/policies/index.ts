@@ -1,0 +1,4 @@
+export { bucket, LanguagePolicy, type LanguageSampleOptions, type Prompt, type TokenRows } from './languagePolicy.js'
+export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
+export type { Message } from '../io/tokenizer.js'
+export type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'

@@ -1,0 +1,337 @@
+import { access, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { saveWeights } from '../io/checkpoint.js'
+import { resolve } from '../io/resolve.js'
+import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
+import { mergeAdapter, saveAdapter, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
+import { tokenLogProbs } from '../nn/index.js'
+import { generate, positionsOf } from '../sampling/index.js'
+import { copy, disposeTree, jit, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
+import { overlay } from './overlay.js'
+import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+
+/** Text as it stands, or a conversation that goes through the chat template. */
+export type Prompt = string | readonly Message[]
+
+/** How completions are drawn; names and defaults are TRL's. */
+export interface LanguageSampleOptions extends SampleOptions {
+  /** Completions per prompt. Default 1. */
+  num_generations?: number
+  /** Bound on a completion, in tokens. Default 256. */
+  max_completion_length?: number
+  /** Default 1. */
+  temperature?: number
+  /** Keep the likeliest tokens that together have this probability. Default 1: all. */
+  top_p?: number
+  /** Keep this many of the likeliest tokens. Default 0: all. */
+  top_k?: number
+}
+
+const SAMPLE_DEFAULTS = {
+  num_generations: 1,
+  max_completion_length: 256,
+  temperature: 1,
+  top_p: 1,
+  top_k: 0,
+  greedy: false,
+  seed: 0,
+}
+
+/** Prompts with completions, as tokens: what was drawn is never tokenised again. Rows B, prompt P, completion T. */
+export type TokenRows = {
+  prompt_ids: tf.Tensor // [B, P] int32, padded on the left
+  prompt_mask: tf.Tensor // [B, P] int32
+  completion_ids: tf.Tensor // [B, T] int32, padded on the right
+  completion_mask: tf.Tensor // [B, T] int32
+  /** That the rows were drawn at; 1 for rows of a data set. */
+  temperature: tf.Tensor // [B]
+}
+
+/** What a directory of a model gives besides weights. */
+export interface LanguageModel {
+  /** The directory, from which `save` copies config and tokenizer. */
+  dir: string
+  model: CausalModel
+  tokenizer: Tokenizer
+  /** Tokens that end a completion. */
+  stop: readonly number[]
+  pad: number
+}
+
+/** A causal language model as a policy: tokens are its steps. Made by {@link loadPolicy}. */
+export class LanguagePolicy implements Policy<Prompt, string> {
+  weights: Weights
+  readonly #source: LanguageModel
+  readonly #lora: LoraConfig | undefined
+  readonly #programs: Programs
+  readonly #shared: { users: number }
+  #reference: Weights | undefined
+
+  /** @param lora what the trainable weights are, if they are an adapter
+   * @param family of the policy that this one is a fork of */
+  constructor(source: LanguageModel, weights: Weights, lora?: LoraConfig, family?: Family) {
+    this.weights = weights
+    this.#source = source
+    this.#lora = lora
+    this.#programs = family?.programs ?? programsOf(source.model)
+    this.#shared = family?.shared ?? { users: 0 }
+    this.#shared.users++
+  }
+
+  get model(): CausalModel {
+    return this.#source.model
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.#source.tokenizer
+  }
+
+  /** Under an adapter: the frozen weights. With all weights trained: a copy of the weights, made when first asked for,
+   * so ask before training (optimizers do); a fork makes its own. */
+  get reference(): Weights {
+    if (this.#lora) return { trainable: {}, frozen: this.weights.frozen }
+    return (this.#reference ??= { trainable: copied(this.weights.trainable), frozen: this.weights.frozen })
+  }
+
+  /** @throws Error for unknown or unsound options, or a prompt that leaves no room for the completion */
+  async sample(prompts: readonly Prompt[], options: LanguageSampleOptions): Promise<Samples<string>> {
+    const settings = resolve('sample', SAMPLE_DEFAULTS, options)
+    checkSettings(settings)
+    const { num_generations: G, max_completion_length: length, temperature, top_p, top_k, greedy, seed } = settings
+    if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')
+    const ids = prompts.map(prompt => this.#promptIds(prompt))
+    const { model, pad, stop } = this.#source
+    ids.forEach((row, i) => {
+      if (row.length === 0) throw new Error(`sample: prompt ${i} has no tokens. Needed: at least one. Give it a text.`)
+      if (row.length + length > model.context)
+        throw new Error(
+          `sample: prompt ${i} has ${row.length} tokens; with max_completion_length ${length} the context of ` +
+            `${model.context} leaves ${Math.max(model.context - length, 0)}. Shorten the prompt or the completion.`,
+        )
+    })
+
+    const size = bucket(Math.max(...ids.map(row => row.length)))
+    const left = padded(ids, size, pad, 'left')
+    const inputs = {
+      prompts: { input_ids: left.ids, attention_mask: left.mask },
+      draw: {
+        temperature: tf.scalar(temperature),
+        top_p: tf.scalar(top_p),
+        top_k: tf.scalar(top_k, 'int32'),
+        key: random.key(seed),
+      },
+    }
+    const plan = { generations: G, length, greedy, filtered: top_p < 1 || top_k > 0, stop: [...stop], pad }
+    const drawn = await this.#programs.generate.async(this.#whole(this.weights), inputs.prompts, inputs.draw, plan)
+    disposeTree(inputs)
+
+    const [tokens, mask] = (await Promise.all([drawn.tokens.data(), drawn.mask.data()])) as [Int32Array, Float32Array]
+    const B = ids.length * G
+    const lengths = Array.from({ length: B }, (_, b) => mask.subarray(b * length, (b + 1) * length).indexOf(0))
+    const rows = lengths.map((n, b) => Array.from(tokens.subarray(b * length, b * length + (n < 0 ? length : n))))
+    const repeated = padded(
+      ids.flatMap(row => Array.from({ length: G }, () => row)),
+      size,
+      pad,
+      'left',
+    )
+    const outputs: TokenRows = {
+      prompt_ids: repeated.ids,
+      prompt_mask: repeated.mask,
+      completion_ids: drawn.tokens,
+      completion_mask: tf.cast(drawn.mask, 'int32'),
+      temperature: tf.fill([B], temperature),
+    }
+    return {
+      outputs: rows.map(row => this.tokenizer.decode(row)),
+      trajectories: { outputs, logProbs: drawn.logProbs, mask: drawn.mask, finished: drawn.finished },
+    }
+  }
+
+  evaluate(weights: Weights, trajectories: Trajectories, options: { entropy?: boolean } = {}): Evaluation {
+    return tf.tidy(() => {
+      const rows = trajectories.outputs as TokenRows
+      const { mask } = trajectories
+      const logits = tf.div(this.#completionLogits(weights, rows), tf.reshape(rows.temperature, [-1, 1, 1])) // [B, T, V]
+      const { logProbs, all } = tokenLogProbs(logits, rows.completion_ids) // [B, T], [B, T, V]
+      const entropy = () => tf.mul(tf.neg(tf.sum(tf.mul(tf.exp(all), all), -1)), mask) // [B, T]
+      return { logProbs: tf.mul(logProbs, mask), mask, ...(options.entropy ? { entropy: entropy() } : {}) }
+    })
+  }
+
+  /** Rows of a data set, tokenised as TRL does: text gets the end-of-sequence token appended, conversations go through the
+   * chat template; the completion is what follows the prompt's tokens.
+   * @param outputs texts, or messages that follow the prompt's
+   * @throws Error for a row longer than the context */
+  encode(prompts: readonly Prompt[], outputs: readonly Prompt[]): TokenRows {
+    if (prompts.length !== outputs.length)
+      throw new Error(`encode: ${outputs.length} outputs for ${prompts.length} prompts, needed one each.`)
+    const { context } = this.model
+    const rows = prompts.map((prompt, i) => {
+      const row = this.#rowIds(prompt, outputs[i]!)
+      const length = row.prompt.length + row.completion.length
+      if (length > context)
+        throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row.`)
+      return row
+    })
+    const parts = (part: 'prompt' | 'completion', side: 'left' | 'right') => {
+      const ids = rows.map(row => row[part])
+      return padded(ids, bucket(Math.max(1, ...ids.map(row => row.length))), this.#source.pad, side)
+    }
+    const [left, right] = [parts('prompt', 'left'), parts('completion', 'right')]
+    return {
+      prompt_ids: left.ids,
+      prompt_mask: left.mask,
+      completion_ids: right.ids,
+      completion_mask: right.mask,
+      temperature: tf.ones([rows.length]),
+    }
+  }
+
+  score(weights: Weights, outputs: TensorTree): { score: tf.Tensor; length: tf.Tensor } {
+    return tf.tidy(() => {
+      const rows = outputs as TokenRows
+      const mask = tf.cast(rows.completion_mask, 'float32') // [B, T]
+      const { logProbs } = tokenLogProbs(this.#completionLogits(weights, rows), rows.completion_ids) // [B, T]
+      return { score: tf.sum(tf.mul(logProbs, mask), 1), length: tf.sum(mask, 1) }
+    })
+  }
+
+  /** One forward pass, as transformers' model(input_ids, attention_mask).
+   * @returns logits [B, T, V] */
+  forward(input: TokenInput): { logits: tf.Tensor } {
+    return this.#programs.forward(this.#whole(this.weights), { ...input })
+  }
+
+  fork(): LanguagePolicy {
+    const weights = { trainable: copied(this.weights.trainable), frozen: this.weights.frozen }
+    return new LanguagePolicy(this.#source, weights, this.#lora, { programs: this.#programs, shared: this.#shared })
+  }
+
+  /** Writes a directory that transformers opens, or with an adapter, one that PEFT opens.
+   * @param options.merge add the adapter into the weights and write the whole model */
+  async save(dir: string, options: { merge?: boolean } = {}): Promise<void> {
+    const { model, dir: from } = this.#source
+    await mkdir(dir, { recursive: true })
+    for (const file of TOKENIZER_FILES) await copyIfThere(from, dir, file)
+    if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, from)
+    await copyIfThere(from, dir, 'generation_config.json')
+    const { torch_dtype: _, ...config } = JSON.parse(await readFile(join(from, 'config.json'), 'utf8')) as {
+      torch_dtype?: string
+    }
+    await writeFile(join(dir, 'config.json'), `${JSON.stringify({ ...config, dtype: 'float32' }, null, 2)}\n`)
+    const whole = this.#whole(this.weights)
+    const merged = mergeAdapter(whole)
+    await saveWeights(join(dir, 'model.safetensors'), merged, model.parameters, model)
+    const kept = new Set(tensorsOf(whole))
+    disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
+  }
+
+  dispose(): void {
+    disposeTree([this.weights.trainable, this.#reference?.trainable ?? {}])
+    if (--this.#shared.users === 0) disposeTree(this.weights.frozen)
+  }
+
+  #whole = ({ trainable, frozen }: Weights): TensorTree => overlay(frozen, trainable)
+
+  /** Logits of the completion's tokens: position i sees the prompt and the completion before i. */
+  #completionLogits(weights: Weights, rows: TokenRows): tf.Tensor {
+    const whole = this.#whole(weights)
+    const attention_mask = tf.concat([rows.prompt_mask, rows.completion_mask], 1) // [B, P + T]
+    const hidden = this.model.hidden(whole, {
+      input_ids: tf.concat([rows.prompt_ids, rows.completion_ids], 1),
+      attention_mask,
+      position_ids: positionsOf(attention_mask),
+    }) // [B, P + T, C]
+    const [B, P, T] = [rows.prompt_ids.shape[0]!, rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
+    return this.model.head(whole, tf.slice(hidden, [0, P - 1, 0], [B, T, hidden.shape[2]!])) // [B, T, V]
+  }
+
+  #promptIds(prompt: Prompt): number[] {
+    if (typeof prompt === 'string') return this.tokenizer.encode(prompt)
+    return this.tokenizer.encode(this.tokenizer.chat(prompt), { specials: false })
+  }
+
+  #rowIds(prompt: Prompt, output: Prompt): { prompt: number[]; completion: number[] } {
+    const { tokenizer } = this
+    const start = this.#promptIds(prompt)
+    let whole: number[]
+    if (typeof prompt === 'string') {
+      if (typeof output !== 'string')
+        throw new Error('encode: a text prompt needs a text as its output, found messages.')
+      const end = tokenizer.eos_token ?? ''
+      whole = tokenizer.encode(prompt + (output.endsWith(end) ? output : output + end))
+    } else {
+      const reply = typeof output === 'string' ? [{ role: 'assistant', content: output }] : output
+      const text = tokenizer.chat([...prompt, ...reply], { add_generation_prompt: false })
+      whole = tokenizer.encode(text, { specials: false })
+    }
+    return { prompt: start, completion: whole.slice(start.length) }
+  }
+}
+
+/** What a policy and its forks share. */
+interface Family {
+  programs: Programs
+  shared: { users: number }
+}
+
+type Programs = ReturnType<typeof programsOf>
+
+function programsOf(model: CausalModel) {
+  return {
+    generate: generate(model),
+    forward: jit(
+      (weights: TensorTree, input: { [name: string]: tf.Tensor }) =>
+        tf.tidy(() => ({ logits: model.head(weights, model.hidden(weights, input as unknown as TokenInput)) })),
+      { name: 'forward' },
+    ),
+  }
+}
+
+const copied = (tree: TensorTree): TensorTree => mapTensors(tree, t => copy(t))
+
+function checkSettings(s: typeof SAMPLE_DEFAULTS): void {
+  const check = (ok: boolean, name: keyof typeof s, needed: string) => {
+    if (!ok) throw new Error(`sample: ${name} is ${JSON.stringify(s[name])}, needed ${needed}.`)
+  }
+  check(Number.isInteger(s.num_generations) && s.num_generations > 0, 'num_generations', 'an integer ≥ 1')
+  check(
+    Number.isInteger(s.max_completion_length) && s.max_completion_length > 0,
+    'max_completion_length',
+    'an integer ≥ 1',
+  )
+  check(s.temperature > 0, 'temperature', 'a number > 0; for the likeliest token use greedy: true')
+  check(s.top_p > 0 && s.top_p <= 1, 'top_p', 'a number in (0, 1]')
+  check(Number.isInteger(s.top_k) && s.top_k >= 0, 'top_k', 'an integer ≥ 0, where 0 keeps all')
+  check(Number.isInteger(s.seed), 'seed', 'an integer')
+}
+
+/** Lengths that programs are compiled for: 16, 32, then 64, 96, 128, 192, … */
+export function bucket(length: number): number {
+  for (let size = 16; ; size *= 2) {
+    if (length <= size) return size
+    if (size >= 64 && length <= 1.5 * size) return 1.5 * size
+  }
+}
+
+function padded(rows: readonly number[][], size: number, pad: number, side: 'left' | 'right') {
+  const ids = new Int32Array(rows.length * size).fill(pad)
+  const mask = new Int32Array(rows.length * size)
+  rows.forEach((row, i) => {
+    const start = i * size + (side === 'left' ? size - row.length : 0)
+    ids.set(row, start)
+    mask.fill(1, start, start + row.length)
+  })
+  const shape: [number, number] = [rows.length, size]
+  return { ids: tf.tensor2d(ids, shape, 'int32'), mask: tf.tensor2d(mask, shape, 'int32') }
+}
+
+async function copyIfThere(from: string, to: string, file: string): Promise<void> {
+  const there = await access(join(from, file)).then(
+    () => true,
+    () => false,
+  )
+  if (there) await copyFile(join(from, file), join(to, file))
+}

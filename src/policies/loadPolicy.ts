@@ -1,0 +1,50 @@
+import { join } from 'node:path'
+import type { WeightType } from '../io/checkpoint.js'
+import { readJson } from '../io/json.js'
+import { resolve } from '../io/resolve.js'
+import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
+import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
+import { start } from '../xla/index.js'
+import { LanguagePolicy } from './languagePolicy.js'
+import { overlay } from './overlay.js'
+
+export interface PolicyOptions {
+  /** Train an adapter and keep the weights frozen: a fresh one of this configuration, or one stored in PEFT's layout.
+   * Left out: all weights are trained. */
+  adapter?: Partial<LoraConfig> | string
+  /** How the model's weights are kept. Default float32. */
+  dtype?: WeightType
+  /** Of a fresh adapter. Default 0. */
+  seed?: number
+}
+
+/** Loads a model directory in Hugging Face's layout as a policy, and starts the engine if nothing has.
+ * @throws Error naming the file and field, or all tensors, that do not fit */
+export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
+  const { adapter, dtype, seed } = resolve<Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions>(
+    'loadPolicy',
+    { adapter: undefined, dtype: 'float32', seed: 0 },
+    options,
+  )
+  await start()
+  const tokenizer = await loadTokenizer(dir)
+  const { model, weights } = await loadCausalModel(dir, { dtype })
+  const source = { dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
+  if (adapter === undefined) return new LanguagePolicy(source, { trainable: weights, frozen: {} })
+  const lora = typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed)
+  return new LanguagePolicy(source, { trainable: lora.weights, frozen: overlay(weights, lora.scaling) }, lora.config)
+}
+
+/** Tokens that end a completion, and the one that pads: generation_config.json, else config.json, else the tokenizer. */
+async function endTokens(dir: string, tokenizer: Tokenizer): Promise<{ stop: number[]; pad: number }> {
+  const generation = await readJson(join(dir, 'generation_config.json')).catch(() => ({}) as Record<string, unknown>)
+  const config = await readJson(join(dir, 'config.json'))
+  const first = (name: 'eos_token_id' | 'pad_token_id') => generation[name] ?? config[name] ?? tokenizer[name]
+  const stop = [first('eos_token_id')].flat().filter(id => typeof id === 'number')
+  if (stop.length === 0)
+    throw new Error(
+      `${dir}: found no eos_token_id in generation_config.json, config.json or the tokenizer; needed one.`,
+    )
+  const pad = first('pad_token_id')
+  return { stop, pad: typeof pad === 'number' ? pad : stop[0]! }
+}

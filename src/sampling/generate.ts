@@ -1,0 +1,152 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { CausalModel, KeyValueCache } from '../models/index.js'
+import { tokenLogProbs } from '../nn/index.js'
+import { dynamicUpdateSlice, jit, random, whileLoop, type Jitted, type TensorTree } from '../xla/index.js'
+import { keepLikely } from './keepLikely.js'
+
+/** Left-padded prompts. */
+export type Prompts = {
+  input_ids: tf.Tensor // [N, P] int32
+  attention_mask: tf.Tensor // [N, P] int32
+}
+
+/** What may change from call to call without another program. */
+export type Draw = {
+  temperature: tf.Tensor // scalar
+  top_p: tf.Tensor // scalar
+  top_k: tf.Tensor // int32 scalar
+  key: tf.Tensor // int32 [2]
+}
+
+/** What a program is made for. */
+export type Plan = {
+  /** Completions per prompt, G. */
+  generations: number
+  /** Longest completion, T. */
+  length: number
+  /** Take the likeliest token. */
+  greedy: boolean
+  /** Whether top_k or top_p hides tokens. */
+  filtered: boolean
+  /** Tokens that end a completion. */
+  stop: number[]
+  /** Stands after the end. */
+  pad: number
+}
+
+/** Completions of N prompts, B = N·G rows, those of a prompt side by side. */
+export type Drawn = {
+  tokens: tf.Tensor // [B, T] int32
+  /** Under softmax(logits / temperature) over all tokens, whatever top_k and top_p hide; 0 after the end. */
+  logProbs: tf.Tensor // [B, T]
+  /** 1 up to the token that ends the completion, that one included. */
+  mask: tf.Tensor // [B, T] float32
+  /** 1 if the completion ended by itself. */
+  finished: tf.Tensor // [B] float32
+}
+
+/** Makes a model's sampling program: the prompts are read once, their cache repeated for the generations, and one
+ * loop draws a token a row until every row has ended. The noise of row b at step t depends on (key, t, b) alone.
+ *
+ * One compiled program for each shape of the prompts and each plan. */
+export function generate(model: CausalModel): Jitted<[TensorTree, Prompts, Draw, Plan], Drawn> {
+  return jit((weights, prompts, draw, plan) => tf.tidy(() => run(model, weights, prompts, draw, plan)), {
+    name: 'generate',
+  })
+}
+
+type State = Drawn & {
+  step: tf.Tensor // int32 scalar
+  logits: tf.Tensor // [B, V], of the next token
+  cache: KeyValueCache // S = P + T places
+}
+
+function run(model: CausalModel, weights: TensorTree, prompts: Prompts, draw: Draw, plan: Plan): Drawn {
+  const { generations: G, length: T } = plan
+  const [n, P] = prompts.input_ids.shape as [number, number]
+  const B = n * G
+  const promptMask = tf.cast(prompts.attention_mask, 'int32') // [N, P]
+  const lengths = tf.sum(promptMask, 1) // [N]
+
+  const { hidden, cache } = model.prefill(weights, { ...prompts, position_ids: positionsOf(promptMask) })
+  const last = tf.squeeze(tf.slice(hidden, [0, P - 1, 0], [n, 1, hidden.shape[2]!]), [1]) // [N, C]
+  const seen = tf.cast(tf.pad(repeatRows(promptMask, G, 0), rightPad(2, 1, T)), 'float32') // [B, P + T]
+  const starts = repeatRows(lengths, G, 0) // [B], position of the first new token
+  const places = tf.range(0, P + T, 1, 'int32') // [P + T]
+  const make = (x: tf.Tensor) => tf.pad(repeatRows(x, G, 1), rightPad(5, 3, T)) // [L, B, K, P + T, D]
+
+  const final = whileLoop<State>(
+    ({ step, finished }) => tf.logicalAnd(tf.less(step, T), tf.less(tf.min(finished), 1)),
+    ({ step, logits, cache, finished, ...out }) => {
+      const alive = tf.sub(1, finished) // [B]
+      const token = tf.where(tf.greater(alive, 0), choose(logits, step, draw, plan), tf.scalar(plan.pad, 'int32')) // [B]
+      const { logProbs } = tokenLogProbs(tf.div(logits, draw.temperature), token) // [B]
+      const write = (row: tf.Tensor, x: tf.Tensor) => dynamicUpdateSlice(row, tf.expandDims(x, 1), [0, step])
+
+      const at = tf.add(step, tf.scalar(P, 'int32'))
+      const fresh = tf.logicalAnd(tf.greaterEqual(places, P), tf.lessEqual(places, at)) // [P + T]
+      const next = model.decode(weights, {
+        input_ids: tf.expandDims(token, 1),
+        position_ids: tf.expandDims(tf.add(starts, step), 1),
+        visible: tf.maximum(seen, tf.cast(fresh, 'float32')), // [B, P + T]
+        cache,
+        at,
+      })
+      return {
+        step: tf.add(step, tf.scalar(1, 'int32')),
+        logits: model.head(weights, tf.squeeze(next.hidden, [1])), // [B, V]
+        cache: next.cache,
+        tokens: write(out.tokens, token),
+        logProbs: write(out.logProbs, tf.mul(logProbs, alive)),
+        mask: write(out.mask, alive),
+        finished: tf.maximum(finished, isOneOf(token, plan.stop)),
+      }
+    },
+    {
+      step: tf.scalar(0, 'int32'),
+      logits: repeatRows(model.head(weights, last), G, 0), // [B, V]
+      cache: { keys: make(cache.keys), values: make(cache.values) },
+      tokens: tf.fill([B, T], plan.pad, 'int32'),
+      logProbs: tf.zeros([B, T]),
+      mask: tf.zeros([B, T]),
+      finished: tf.zeros([B]),
+    },
+  )
+  const { tokens, logProbs, mask, finished } = final
+  return { tokens, logProbs, mask, finished }
+}
+
+/** The next token of each row [B] int32. */
+function choose(logits: tf.Tensor, step: tf.Tensor, draw: Draw, plan: Plan): tf.Tensor {
+  if (plan.greedy) return tf.argMax(logits, -1)
+  const scaled = tf.div(logits, draw.temperature) // [B, V]
+  const likely = plan.filtered ? keepLikely(scaled, draw.top_k, draw.top_p) : scaled
+  return random.categorical(random.foldIn(draw.key, step), likely)
+}
+
+/** Positions that do not count padding: 0 for the first real token.
+ * @param attentionMask [B, T] int32
+ * @returns [B, T] int32
+ * @source transformers' generate */
+export function positionsOf(attentionMask: tf.Tensor): tf.Tensor {
+  return tf.maximum(tf.sub(tf.cumsum(attentionMask, 1), tf.scalar(1, 'int32')), tf.scalar(0, 'int32'))
+}
+
+/** Repeats each slice of an axis: a, b → a, a, b, b. */
+function repeatRows(x: tf.Tensor, times: number, axis: number): tf.Tensor {
+  if (times === 1) return x
+  const [before, n, after] = [x.shape.slice(0, axis), x.shape[axis]!, x.shape.slice(axis + 1)]
+  const size = after.reduce((a, d) => a * d, 1)
+  const lead = before.reduce((a, d) => a * d, 1)
+  const tiled = tf.tile(tf.reshape(x, [lead * n, 1, size]), [1, times, 1])
+  return tf.reshape(tiled, [...before, n * times, ...after])
+}
+
+const rightPad = (rank: number, axis: number, by: number): [number, number][] =>
+  Array.from({ length: rank }, (_, i) => [0, i === axis ? by : 0])
+
+const isOneOf = (token: tf.Tensor, ids: readonly number[]): tf.Tensor =>
+  tf.cast(
+    ids.map(id => tf.equal(token, tf.scalar(id, 'int32'))).reduce((a, b) => tf.logicalOr(a, b)),
+    'float32',
+  )

@@ -1,0 +1,2 @@
+export { generate, positionsOf, type Draw, type Drawn, type Plan, type Prompts } from './generate.js'
+export { keepLikely } from './keepLikely.js'
