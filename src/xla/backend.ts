@@ -228,8 +228,17 @@ const donated = (program: string) =>
 /** Uploaded values are inputs of the programs that use them, so that a changing number does not compile again;
  * small ones made while tracing are literals, which XLA folds. */
 export function hostNode(values: ArrayLike<number>, shape: readonly number[], type: ElementType): Node {
+  const first = values[0]
+  // tf.zeros and tf.ones arrive as arrays. Other uniform values may change from call to call.
+  if (first !== undefined && (Trace.current || first === 0 || first === 1) && uniform(values, first))
+    return hlo.fill(first, shape, type)
   if (Trace.current && values.length <= LITERAL_BOUND) return hlo.constant(values, shape, type)
   return uploaded(toDevice(values, type), shape, type)
+}
+
+function uniform(values: ArrayLike<number>, first: number): boolean {
+  for (let i = 1; i < values.length; i++) if (!Object.is(values[i], first)) return false
+  return true
 }
 
 function uploaded(bytes: Uint8Array, shape: readonly number[], type: ElementType): Node {
@@ -241,6 +250,7 @@ function uploaded(bytes: Uint8Array, shape: readonly number[], type: ElementType
   Trace.current = null // values outlive the trace they were made in
   const node = new Node('input', [], '', shape, type)
   Trace.current = outer
+  outer?.keep(node)
   node.host = bytes
   return node
 }

@@ -5,6 +5,8 @@ import type { ElementType } from './types.js'
 export class Trace {
   /** Called with each tensor of an enclosing trace that a kernel of this one reads. */
   onOuterTensor: ((tensor: object) => void) | undefined
+  private readonly kept = new Set<Node>()
+
   constructor(
     readonly name: string,
     readonly parent: Trace | null = Trace.current,
@@ -21,6 +23,19 @@ export class Trace {
     } finally {
       Trace.current = outer
     }
+  }
+
+  /** Keeps the values of a lazy node that a node of this trace reads, until {@link close}. */
+  keep(node: Node): void {
+    if (this.kept.has(node)) return
+    this.kept.add(node)
+    node.retain()
+  }
+
+  /** What was recorded is built into a program or a loop, which holds what it reads itself. */
+  close(): void {
+    for (const node of this.kept) node.release()
+    this.kept.clear()
   }
 
   /** Whether nodes of `other` may be read here: it is this trace, encloses it, or is the lazy graph. */
@@ -70,7 +85,10 @@ export class Node implements ValueType {
     readonly index = 0,
   ) {
     this.operands = operands
-    if (this.trace !== null) return
+    if (this.trace !== null) {
+      for (const operand of operands) if (operand.trace === null && !operand.literal) this.trace.keep(operand)
+      return
+    }
     for (const operand of operands) operand.holders++
     if (operands.length > 0) recorded.count++
   }

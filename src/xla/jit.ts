@@ -134,6 +134,7 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
       }),
     )
   } finally {
+    trace.close()
     // Tracing pointed assigned variables at nodes without values: point them back.
     variables.forEach((v, i) => {
       if (v.dataId !== before[i]) xla.repoint(v, before[i]!)

@@ -45,7 +45,9 @@ export function whileNodes(
     { parameters: all, results: [proceed] },
     { parameters: all, results: [...next, ...outside] },
   ]
-  return hlo.several('stablehlo.while', [...init, ...outside], '', all, regions).slice(0, init.length)
+  const results = hlo.several('stablehlo.while', [...init, ...outside], '', all, regions)
+  trace.close()
+  return results.slice(0, init.length)
 }
 
 /** The values of one of two branches, chosen on the device. */
@@ -53,7 +55,7 @@ export function ifNodes(name: string, predicate: Node, onTrue: () => Node[], onF
   const branches = [onTrue, onFalse].map(branch => {
     const trace = new Trace(name)
     const results = trace.run(branch)
-    return { results, outside: captured(trace, results) }
+    return { trace, results, outside: captured(trace, results) }
   }) as [Branch, Branch]
   const [yes, no] = branches
   if (yes.results.length !== no.results.length)
@@ -63,10 +65,13 @@ export function ifNodes(name: string, predicate: Node, onTrue: () => Node[], onF
   no.results.forEach((node, i) => checkSame(`${name}: result ${i} of the second branch`, yes.results[i]!, node))
   const outside = [...new Set([...yes.outside, ...no.outside])]
   const regions = branches.map(({ results }) => ({ parameters: outside, results }))
-  return hlo.several(IF, [predicate, ...outside], '', yes.results, regions)
+  const results = hlo.several(IF, [predicate, ...outside], '', yes.results, regions)
+  branches.forEach(b => b.trace.close())
+  return results
 }
 
 interface Branch {
+  trace: Trace
   results: Node[]
   outside: Node[]
 }

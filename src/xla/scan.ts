@@ -116,6 +116,7 @@ function closedOver(xla: XlaBackend, plan: Plan, carries: tf.Tensor[], slices: t
       plan.body(carry, x)
     }),
   )
+  trace.close()
   return [...found.values()]
 }
 
@@ -151,7 +152,7 @@ function forward(xla: XlaBackend, plan: Plan, init: Node[], xs: Node[]): Node[] 
     const kept = keep.map((node, k) => ({ node, stack: results[carry.length + y.length + k]! }))
     kept.forEach(({ stack }) => stack.retain()) // the gradient reads them, whatever is disposed before
     plan.backward = { trace, kept, xParameters: parameters.x, ...backward }
-  }
+  } else trace.close()
   return results.slice(0, carry.length + y.length)
 }
 
