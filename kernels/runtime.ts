@@ -58,6 +58,7 @@ Object.assign(globalThis, {
 })
 setNotebook({
   show: (value, options) => shown.show(value, options),
+  bundle: mimeBundle,
   clearOutput: wait => output.publish('clear_output', { wait }),
   input: ask,
   openComm: (target, data, extra) => comms.open(target, data, extra),

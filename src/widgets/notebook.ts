@@ -13,6 +13,8 @@ export interface Notebook {
   /** Shows a value as an output of the running cell.
    * @param id names the output, so that `update` can replace its content */
   show(value: unknown, options: { readonly id: string; readonly update: boolean }): void
+  /** How a value is shown, by MIME type. */
+  bundle(value: unknown): Promise<Record<string, unknown>>
   clearOutput(wait: boolean): void
   /** Asks the user for a line. */
   input(prompt: string, password: boolean): Promise<string>

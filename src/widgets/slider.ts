@@ -1,0 +1,29 @@
+import { Control } from './control.js'
+
+/** A number between `min` and `max` (0 and 1), in steps (a hundredth of the range). */
+export function slider({
+  label = '',
+  min = 0,
+  max = 1,
+  step = (max - min) / 100,
+  value = min,
+}: {
+  readonly label?: string
+  readonly min?: number
+  readonly max?: number
+  readonly step?: number
+  readonly value?: number
+}): Control<number> {
+  return new Control('FloatSlider', {
+    description: label,
+    min,
+    max,
+    step,
+    value,
+    orientation: 'horizontal',
+    behavior: 'drag-tap',
+    continuous_update: true,
+    readout: true,
+    readout_format: Number.isInteger(step) ? 'd' : '.2f',
+  })
+}
