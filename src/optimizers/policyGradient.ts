@@ -133,7 +133,7 @@ export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Pr
     loss: policyGradientLoss(policy as Policy, config),
     state: options.state,
     next: async ({ step, position, live }) => {
-      if (resuming) rewards.setWeights(named(rewards.names, live['weights']!))
+      if (resuming) rewards.setWeights(asWeights(rewards.names, live['weights']!))
       resuming = false
       if (options.scheduled !== undefined) rewards.setWeights(options.scheduled(step, steps))
       const { samples, scores, lengths, finished, metrics } = await rollout(
@@ -143,12 +143,12 @@ export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Pr
         config,
         samplingSeed(config.seed, step),
       )
-      const weights = rewards.names.map(reward => rewards.weights[reward]!)
+      // In the precision of the train state, so that a resumed run repeats them.
+      const weights = rewards.names.map(reward => Math.fround(rewards.weights[reward]!))
       const result = advantage(scores, weights, live)
       const counted = lengths.map((length, n) => (config.mask_truncated_completions && finished[n] === 0 ? 0 : length))
-      const { trajectories } = samples
       return {
-        rows: { trajectories: { ...trajectories }, ...lossRows(trajectories, result.advantages, config) },
+        rows: { trajectories: { ...samples.trajectories }, advantages: tf.tensor1d(result.advantages) },
         scalars: { numItems: sum(counted) / config.gradient_accumulation_steps },
         updates: config.num_iterations,
         drawn: prompts,
@@ -164,22 +164,18 @@ export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Pr
   })
 }
 
-type PolicyGradientRows = { trajectories: TensorTree; mask: tf.Tensor; advantages: tf.Tensor }
-
-function lossRows(trajectories: Trajectories, advantages: number[], config: PolicyGradientConfig) {
-  const mask = config.mask_truncated_completions
-    ? tf.tidy(() => tf.mul(trajectories.mask, tf.expandDims(trajectories.finished, 1)))
-    : tf.clone(trajectories.mask)
-  return { mask, advantages: tf.tensor1d(advantages) }
-}
+type PolicyGradientRows = { trajectories: TensorTree; advantages: tf.Tensor }
 
 function policyGradientLoss(policy: Policy, config: PolicyGradientConfig): LossFunction<PolicyGradientRows> {
-  return ({ reference }, { trajectories: tree, mask, advantages }, _key, { numItems }) => {
+  return ({ reference }, { trajectories: tree, advantages }, _key, { numItems }) => {
     const trajectories = tree as unknown as Trajectories
+    const { logProbs: oldLogProbs, finished } = trajectories
+    const mask = config.mask_truncated_completions
+      ? tf.mul(trajectories.mask, tf.expandDims(finished, 1))
+      : trajectories.mask // [B, T]
     const refLogProbs = reference && policy.evaluate(reference, trajectories).logProbs // [B, T]
     return (weights: Weights) => {
       const { logProbs, entropy } = policy.evaluate(weights, trajectories, { entropy: true })
-      const oldLogProbs = trajectories.logProbs
       const batch = { logProbs, oldLogProbs, refLogProbs, mask, advantages, entropy, numItems }
       const { loss, metrics } = grpoLoss(batch, config)
       const difference = tf.mul(tf.abs(tf.sub(logProbs, oldLogProbs)), mask)
@@ -202,19 +198,18 @@ function rewardMetrics(
 /** `weights/<name>`, and at the step where one changed an `event` that says so. */
 function weightMetrics(names: readonly string[], weights: number[], before: readonly number[] | undefined) {
   const changes = names.flatMap((name, k) =>
-    before === undefined || before[k] === Math.fround(weights[k]!)
-      ? []
-      : [`${name} ${shown(before[k]!)} → ${shown(weights[k]!)}`],
+    before === undefined || before[k] === weights[k] ? [] : [`${name} ${shown(before[k]!)} → ${shown(weights[k]!)}`],
   )
   return {
-    ...Object.fromEntries(names.map((name, k) => [`weights/${name}`, weights[k]!])),
+    ...Object.fromEntries(names.map((name, k) => [`weights/${name}`, shown(weights[k]!)])),
     ...(changes.length === 0 ? {} : { event: `weights: ${changes.join(', ')}` }),
   }
 }
 
-const shown = (x: number): string => String(Number(x.toPrecision(4)))
+/** Without the digits that float32 adds. */
+const shown = (x: number): number => Number(x.toPrecision(6))
 const sum = (values: readonly number[]): number => values.reduce((total, v) => total + v, 0)
 
-function named(names: readonly string[], values: readonly number[]): Record<string, number> {
-  return Object.fromEntries(names.map((name, k) => [name, values[k]!]))
+function asWeights(names: readonly string[], values: readonly number[]): Record<string, number> {
+  return Object.fromEntries(names.map((name, k) => [name, shown(values[k]!)]))
 }

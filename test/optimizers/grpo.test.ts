@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import * as tf from '@tensorflow/tfjs-core'
+import { grpo, type GrpoConfig, type GrpoLossType, type Row } from '../../src/optimizers/index.js'
+import { weighted, type WeightedRewards } from '../../src/rewards/index.js'
+import { start } from '../../src/xla/index.js'
+import { LettersPolicy } from './lettersPolicy.js'
+
+const prompts = Array.from({ length: 4 }, (_, prompt) => ({ prompt, wanted: 'abca'[prompt]! }))
+
+/** Share of the wanted letter among an answer's letters, and whether it ended. */
+const rewards = (): WeightedRewards =>
+  weighted({
+    wanted: [
+      ({ completions, wanted }) =>
+        completions.map((c, n) => [...(c as string)].filter(l => l === wanted![n]).length / 3),
+      1,
+    ],
+    ended: [({ completions }) => completions.map(c => ((c as string).endsWith('.') ? 1 : 0)), 0.5],
+  })
+
+const args: Partial<GrpoConfig> = {
+  per_device_train_batch_size: 32,
+  max_steps: 40,
+  learning_rate: 0.1,
+  lr_scheduler_type: 'constant',
+  max_completion_length: 3,
+}
+
+/** Everything in a row but the time it took. */
+const numbers = ({ step_time: _, ...row }: Row) => row
+
+describe('grpo', function () {
+  this.timeout(60_000)
+  before(() => start())
+
+  const lossTypes: [GrpoLossType, Partial<GrpoConfig>][] = [
+    ['dapo', { beta: 0.01 }],
+    ['grpo', { importance_sampling_level: 'sequence' }],
+    ['reinforce', { baseline: 'batch' }],
+    ['reinforce', { baseline: 'moving' }],
+  ]
+  for (const [loss_type, extra] of lossTypes)
+    it(`learns the wanted letters with ${loss_type} ${JSON.stringify(extra)}`, async () => {
+      const policy = new LettersPolicy()
+      const before = policy.probability(1, 'bb.')
+      const run = await grpo(policy, prompts, rewards(), { ...args, ...extra, loss_type }).done()
+      assert.equal(run.rows.length, 40)
+      assert.ok(before < 0.05 && policy.probability(1, 'bb.') > 0.5, `${before} → ${policy.probability(1, 'bb.')}`)
+      assert.ok((run.rows.at(-1)!['reward'] as number) > (run.rows[0]!['reward'] as number) + 0.4)
+      policy.dispose()
+    })
+
+  it('reports what TRL reports', async () => {
+    const policy = new LettersPolicy()
+    const { rows } = await grpo(policy, prompts, rewards(), { ...args, max_steps: 2, beta: 0.1 }).done()
+    const names = ['step', 'epoch', 'loss', 'grad_norm', 'learning_rate', 'reward', 'reward_std', 'frac_reward_zero_std', 'rewards/wanted/mean', 'rewards/wanted/std', 'kl', 'entropy', 'clip_ratio/low_mean', 'clip_ratio/high_mean', 'clip_ratio/region_mean', 'completions/mean_length', 'completions/min_length', 'completions/max_length', 'completions/clipped_ratio', 'num_tokens', 'step_time'] // prettier-ignore
+    for (const row of rows) for (const name of names) assert.equal(typeof row[name], 'number', name)
+    const [first, second] = rows as [Row, Row]
+    assert.ok(Math.abs(first['kl'] as number) < 1e-6 && (second['kl'] as number) > 1e-6, 'KL starts at 0 and grows')
+    assert.ok((first['sampling/sampling_logp_difference/max'] as number) < 1e-5, 'evaluation repeats the sampler')
+    assert.equal(first['num_tokens'], Math.round((first['completions/mean_length'] as number) * 32))
+    const { reward } = first
+    assert.ok(
+      Math.abs(
+        (reward as number) - (first['rewards/wanted/mean'] as number) - 0.5 * (first['rewards/ended/mean'] as number),
+      ) < 1e-6,
+    )
+    policy.dispose()
+  })
+
+  it('accumulates gradients: two half batches are one batch', async () => {
+    const policies = [new LettersPolicy(), new LettersPolicy()]
+    const [whole, halves] = await Promise.all([
+      grpo(policies[0]!, prompts, rewards(), { ...args, max_steps: 3 }).done(),
+      grpo(policies[1]!, prompts, rewards(), {
+        ...args,
+        max_steps: 3,
+        per_device_train_batch_size: 16,
+        gradient_accumulation_steps: 2,
+      }).done(),
+    ])
+    whole.rows.forEach((row, i) => {
+      for (const name of ['loss', 'grad_norm', 'reward', 'num_tokens'])
+        assert.ok(Math.abs((row[name] as number) - (halves.rows[i]![name] as number)) < 1e-5, `step ${i} ${name}`)
+    })
+  })
+
+  it('updates num_iterations times on each batch, the later ones off policy', async () => {
+    const policy = new LettersPolicy()
+    const { rows } = await grpo(policy, prompts, rewards(), { ...args, max_steps: 4, num_iterations: 2 }).done()
+    const difference = rows.map(row => row['sampling/sampling_logp_difference/max'] as number)
+    assert.ok(difference[0]! < 1e-5 && difference[1]! > 1e-3 && difference[2]! < 1e-5 && difference[3]! > 1e-3)
+    assert.equal(rows[0]!['reward'], rows[1]!['reward'])
+  })
+
+  it('leaves truncated completions out when told to', async () => {
+    const policy = new LettersPolicy()
+    const { rows } = await grpo(policy, prompts, rewards(), {
+      ...args,
+      max_steps: 1,
+      mask_truncated_completions: true,
+    }).done()
+    const { mean_length, terminated } = {
+      mean_length: rows[0]!['completions/mean_length'] as number,
+      terminated: rows[0]!['completions/mean_terminated_length'] as number,
+    }
+    const ended = 32 * (1 - (rows[0]!['completions/clipped_ratio'] as number))
+    assert.ok(ended < 32 && mean_length > 0)
+    assert.equal(rows[0]!['num_tokens'], Math.round(ended * terminated))
+  })
+
+  it('gives the same numbers for the same seed, others for another', async () => {
+    const once = async (seed: number) =>
+      (await grpo(new LettersPolicy(), prompts, rewards(), { ...args, max_steps: 5, seed }).done()).rows.map(numbers)
+    const [a, b, c] = [await once(7), await once(7), await once(8)]
+    assert.deepEqual(a, b)
+    assert.notDeepEqual(a, c)
+  })
+
+  it('goes on from a state exactly as if it had not stopped', async () => {
+    const moving = { ...args, baseline: 'moving', max_steps: 6 } as const
+    const whole = await grpo(new LettersPolicy(), prompts, rewards(), moving).done()
+    const policy = new LettersPolicy()
+    const first = grpo(policy, prompts, rewards(), moving)
+    for await (const row of first) if (row.step === 3) break
+    const saved = first.state
+    const second = await grpo(new LettersPolicy(), prompts, rewards(), moving, saved).done()
+    assert.deepEqual(second.rows.map(numbers), whole.rows.slice(3).map(numbers))
+  })
+
+  it('logs a change of weights in the row of its step', async () => {
+    const mixed = rewards()
+    const run = grpo(new LettersPolicy(), prompts, mixed, { ...args, max_steps: 4 })
+    for await (const row of run) if (row.step === 2) mixed.setWeights({ ended: 0.25 })
+    assert.deepEqual(
+      run.rows.map(row => row['weights/ended']),
+      [0.5, 0.5, 0.25, 0.25],
+    )
+    assert.deepEqual(
+      run.rows.map(row => row['event']),
+      [undefined, undefined, 'weights: ended 0.5 → 0.25', undefined],
+    )
+  })
+
+  it('leaks no tensor', async () => {
+    const run = grpo(new LettersPolicy(), prompts, rewards(), { ...args, max_steps: 50, beta: 0.1 })
+    const counts: number[] = []
+    for await (const row of run) if (row.step === 5 || row.step === 50) counts.push(tf.memory().numTensors)
+    assert.equal(counts[0], counts[1])
+  })
+
+  it('refuses what does not fit before it draws anything', () => {
+    const policy = new LettersPolicy()
+    const make = (given: Partial<GrpoConfig>) => () => grpo(policy, prompts, rewards(), given)
+    assert.throws(
+      make({ per_device_train_batch_size: 12 }),
+      /GrpoConfig: batch \(12\) must be divisible by num_generations \(8\).*Use 8 or 16/,
+    )
+    assert.throws(
+      make({ num_generation: 8 } as Partial<GrpoConfig>),
+      /unknown key "num_generation". Did you mean "num_generations"/,
+    )
+    assert.throws(
+      make({ learning_rate: '1e-4' as unknown as number }),
+      /learning_rate is "1e-4" \(string\), needs a number/,
+    )
+    assert.throws(make({ lr_scheduler_type: 'cosin' as 'cosine' }), /Did you mean "cosine"/)
+    assert.throws(() => grpo(policy, [], rewards(), {}), /the data set is empty/)
+  })
+})
