@@ -3,9 +3,10 @@ import { Widget, type WidgetState } from './widget.js'
 /** A widget with a value that the user or the program sets. */
 export class Control<T> extends Widget {
   /** @param name a control of ipywidgets 8, without "Model"
+   * @param state.labelWidth CSS width of the label; by default as wide as it is (ipywidgets would cut it)
    * @param view without "View"; mostly the same name */
-  constructor(name: string, state: WidgetState, view = name) {
-    super({ ...fields(controls, `${name}Model`, `${view}View`), style: style(), disabled: false, ...state })
+  constructor(name: string, { labelWidth = 'initial', ...state }: WidgetState, view = name) {
+    super({ ...fields(controls, `${name}Model`, `${view}View`), style: style(labelWidth), disabled: false, ...state })
   }
 
   get value(): T {
@@ -47,14 +48,8 @@ export function fields(from: { module: string; version: string }, model: string,
   }
 }
 
-/** Labels as wide as they are; ipywidgets cuts them at 80 pixels. */
-function style(): Widget {
-  const base = { module: '@jupyter-widgets/base', version: '2.0.0' }
+function style(description_width: unknown): Widget {
   const found = fields(controls, 'DescriptionStyleModel', 'StyleView')
-  return new Widget({
-    ...found,
-    _view_module: base.module,
-    _view_module_version: base.version,
-    description_width: 'initial',
-  })
+  const view = { _view_module: '@jupyter-widgets/base', _view_module_version: '2.0.0' }
+  return new Widget({ ...found, ...view, description_width })
 }

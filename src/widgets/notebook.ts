@@ -26,12 +26,12 @@ export interface Notebook {
 }
 
 const key = Symbol.for('rewardlab.notebook')
-type Registry = { [key]?: Notebook }
+type Registry = { [key]?: Notebook | undefined }
 
 /** The notebook this code runs in; undefined in a plain program. */
 export const notebook = (): Notebook | undefined => (globalThis as Registry)[key]
 
 /** Called by the kernel when it starts. */
-export function setNotebook(value: Notebook): void {
+export function setNotebook(value: Notebook | undefined): void {
   ;(globalThis as Registry)[key] = value
 }

@@ -7,15 +7,19 @@ export function slider({
   max = 1,
   step = (max - min) / 100,
   value = min,
+  labelWidth,
 }: {
   readonly label?: string
   readonly min?: number
   readonly max?: number
   readonly step?: number
   readonly value?: number
+  /** CSS width of the label, to align several sliders. */
+  readonly labelWidth?: string
 }): Control<number> {
   return new Control('FloatSlider', {
     description: label,
+    labelWidth,
     min,
     max,
     step,

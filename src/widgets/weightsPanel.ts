@@ -21,8 +21,9 @@ export function weightsPanel(
     chart,
   }: { readonly max?: number; readonly chart?: (weights: Readonly<Record<string, number>>) => unknown } = {},
 ): Widget {
+  const labelWidth = `${Math.max(...rewards.names.map(name => name.length))}ch`
   const sliders = rewards.names.map(name => {
-    const control = slider({ label: name, min: 0, max, value: rewards.weights[name]! })
+    const control = slider({ label: name, min: 0, max, value: rewards.weights[name]!, labelWidth })
     control.onChange(value => rewards.setWeights({ [name]: value }))
     return control
   })
