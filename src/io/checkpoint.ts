@@ -94,8 +94,8 @@ export function treeOf<T extends tf.Tensor>(leaves: Iterable<[path: string, leaf
 }
 
 function leafAt(tree: TensorTree, path: string): tf.Tensor {
-  let node: unknown = tree
-  for (const key of path.split('.')) node = (node as Record<string, unknown> | undefined)?.[key]
+  let node: TensorTree | undefined = tree
+  for (const key of path.split('.')) node = (node as Record<string, TensorTree> | undefined)?.[key]
   if (node instanceof tf.Tensor) return node
   throw new Error(`saveWeights: the tree has no tensor at ${path}.`)
 }
@@ -110,8 +110,8 @@ function checkNames(source: TensorSource, parameters: readonly Parameter[], laye
   const missing = [...needed.keys()].filter(name => !source.tensors.has(name))
   const unexpected = [...source.tensors.keys()].filter(name => !needed.has(name) && !ignore?.test(name))
   const misshapen = [...needed].flatMap(([name, shape]) => {
-    const found = source.tensors.get(name)?.shape
-    return found && `${found}` !== `${shape}` ? [`${name} is [${found}], needed [${shape}]`] : []
+    const [found, wanted] = [source.tensors.get(name)?.shape.join(','), shape.join(',')]
+    return found === undefined || found === wanted ? [] : [`${name} is [${found}], needed [${wanted}]`]
   })
   const problems = [
     ...(missing.length ? [`${missing.length} missing: ${missing.join(', ')}`] : []),

@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises'
 
 /** Reads a JSON file that must hold an object.
+ * @param options.optional a file that is not there counts as empty
  * @throws Error naming the file if it is missing or is not a JSON object */
-export async function readJson(path: string): Promise<Record<string, unknown>> {
+export async function readJson(path: string, options: { optional?: boolean } = {}): Promise<Record<string, unknown>> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (options.optional && error.code === 'ENOENT') return '{}'
     const found = error.code === 'ENOENT' ? 'there is no such file' : error.message
     throw new Error(`${path}: ${found}. Check the path.`)
   })
@@ -17,7 +19,9 @@ function parse(text: string, path: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new Error(`${path}: not JSON (${(error as Error).message}). Fetch or write the file again.`)
+    throw new Error(`${path}: not JSON (${(error as Error).message}). Fetch or write the file again.`, {
+      cause: error,
+    })
   }
 }
 

@@ -87,7 +87,7 @@ export async function writeSafetensors(
       const needed = elements(tensor.shape)
       if (data.length !== needed)
         throw new Error(
-          `safetensors ${path}: "${name}" has ${data.length} values; its shape [${tensor.shape}] needs ${needed}.`,
+          `safetensors ${path}: "${name}" has ${data.length} values; its shape [${tensor.shape.join(',')}] needs ${needed}.`,
         )
       await file.writeFile(encode(data, tensor.dtype))
     }
@@ -135,7 +135,7 @@ async function readHeader(file: FileHandle, path: string) {
     const [begin, end] = offsets as [number, number]
     const needed = BYTES[dtype as SafetensorsType] * elements(shape)
     if (end - begin !== needed)
-      fail(`"${name}" ${dtype} [${shape}] has ${end - begin} bytes in data_offsets, needed ${needed}`)
+      fail(`"${name}" ${dtype} [${shape.join(',')}] has ${end - begin} bytes in data_offsets, needed ${needed}`)
     entries.set(name, { dtype: dtype as SafetensorsType, shape, begin, end })
   }
 

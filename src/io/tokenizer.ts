@@ -1,8 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
-import { Tokenizer as Pipeline } from '@huggingface/tokenizers'
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { readJson } from './json.js'
+
+/** What is used of the package, whose own types do not resolve under Node's module rules. */
+interface Pipeline {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] }
+  decode(ids: number[], options: { skip_special_tokens: boolean }): string
+  token_to_id(token: string): number | undefined
+}
+const Pipeline = HuggingFaceTokenizer as unknown as new (json: object, config: object) => Pipeline
 
 /** One turn of a conversation. */
 export interface Message {
@@ -39,7 +47,7 @@ export const TOKENIZER_FILES = [
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const path = join(dir, 'tokenizer.json')
   const pipelineJson = await readJson(path)
-  const config = await readJson(join(dir, 'tokenizer_config.json')).catch(() => ({}) as Record<string, unknown>)
+  const config = await readJson(join(dir, 'tokenizer_config.json'), { optional: true })
   const pipeline = build(pipelineJson, config, path)
   const source = await chatTemplate(dir, config)
   let template: Template | undefined
@@ -65,7 +73,9 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
       try {
         return template.render({ messages, add_generation_prompt, bos_token, eos_token, pad_token })
       } catch (error) {
-        throw new Error(`${dir}: the chat template refused the messages: ${(error as Error).message}`)
+        throw new Error(`${dir}: the chat template refused the messages: ${(error as Error).message}`, {
+          cause: error,
+        })
       }
     },
   }
@@ -75,7 +85,9 @@ function build(json: object, config: object, path: string): Pipeline {
   try {
     return new Pipeline(json, { clean_up_tokenization_spaces: false, ...config }) // as transformers 5
   } catch (error) {
-    throw new Error(`${path}: not a tokenizer that can be used (${(error as Error).message}). Save it again.`)
+    throw new Error(`${path}: not a tokenizer that can be used (${(error as Error).message}). Save it again.`, {
+      cause: error,
+    })
   }
 }
 

@@ -65,7 +65,7 @@ export async function loadAdapter(model: CausalModel, dir: string): Promise<Adap
   ])
     fields.only(unset)
   for (const map of ['rank_pattern', 'alpha_pattern'])
-    if (Object.keys((fields.get(map) ?? {}) as object).length > 0) fields.fail(map, 'no pattern')
+    if (Object.keys(fields.get(map) ?? {}).length > 0) fields.fail(map, 'no pattern')
   fields.only('bias', 'none')
   const config: LoraConfig = {
     r: fields.count('r'),

@@ -21,5 +21,5 @@ export function linear(x: tf.Tensor, { weight, bias, lora_A, lora_B, lora_scalin
     const down = tf.mul(tf.matMul(rows, lora_A, false, true), lora_scaling) // [N, r]
     y = tf.add(y, tf.matMul(down, lora_B, false, true)) // [N, out]
   }
-  return tf.reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!])
+  return tf.reshape(y, [...x.shape.slice(0, -1), weight.shape[0]])
 }

@@ -1,7 +1,8 @@
-import { access, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { access, copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { saveWeights } from '../io/checkpoint.js'
+import { readJson } from '../io/json.js'
 import { resolve } from '../io/resolve.js'
 import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
 import { mergeAdapter, saveAdapter, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
@@ -217,10 +218,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     for (const file of TOKENIZER_FILES) await copyIfThere(from, dir, file)
     if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, from)
     await copyIfThere(from, dir, 'generation_config.json')
-    const { torch_dtype: _, ...config } = JSON.parse(await readFile(join(from, 'config.json'), 'utf8')) as {
-      torch_dtype?: string
-    }
-    await writeFile(join(dir, 'config.json'), `${JSON.stringify({ ...config, dtype: 'float32' }, null, 2)}\n`)
+    const config = { ...(await readJson(join(from, 'config.json'))), torch_dtype: undefined, dtype: 'float32' }
+    await writeFile(join(dir, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
     const whole = this.#whole(this.weights)
     const merged = mergeAdapter(whole)
     await saveWeights(join(dir, 'model.safetensors'), merged, model.parameters, model)
@@ -244,7 +243,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       attention_mask,
       position_ids: positionsOf(attention_mask),
     }) // [B, P + T, C]
-    const [B, P, T] = [rows.prompt_ids.shape[0]!, rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
+    const [B, P, T] = [rows.prompt_ids.shape[0], rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
     return this.model.head(whole, tf.slice(hidden, [0, P - 1, 0], [B, T, hidden.shape[2]!])) // [B, T, V]
   }
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { saveWeights } from '../../src/io/checkpoint.js'
 import { initQwen2, loadCausalModel, qwen2, qwen2Config } from '../../src/models/index.js'
-import { Fields } from '../../src/io/json.js'
+import { Fields, readJson } from '../../src/io/json.js'
 import { disposeTree, eachTensor, random, start } from '../../src/xla/index.js'
 import { fixture } from './fixture.js'
 
@@ -64,7 +64,7 @@ describe('Qwen2ForCausalLM', () => {
 
   it('starts fresh weights as transformers does', async () => {
     const path = fixture('qwen2/config.json')
-    const config = qwen2Config(new Fields(JSON.parse(await readFile(path, 'utf8')), path))
+    const config = qwen2Config(new Fields(await readJson(path), path))
     const key = random.key(3)
     const weights = initQwen2(config, key)
     const shapes: Record<string, number[]> = {}
@@ -87,7 +87,7 @@ describe('Qwen2ForCausalLM', () => {
 
     const edit = async (change: object) => {
       const path = join(dir, 'config.json')
-      await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...change }))
+      await writeFile(path, JSON.stringify({ ...(await readJson(path)), ...change }))
     }
 
     it('names what is missing', async () => {

@@ -241,7 +241,7 @@ describe('LanguagePolicy', () => {
       const rows = adapted.encode(['Ann has'], [' 12 apples.'])
       const direction = mapTensors(trainable, t => random.normal(random.key(t.size), t.shape))
       const along = (x: tf.Tensor) =>
-        tf.sum(adapted.score({ trainable: moved(trainable, direction, x), frozen }, rows).score) as tf.Scalar
+        tf.sum<tf.Scalar>(adapted.score({ trainable: moved(trainable, direction, x), frozen }, rows).score)
       const slope = (await values(tf.grad(along)(tf.scalar(0))))[0]!
       const h = 1e-3
       const [up, down] = [(await values(along(tf.scalar(h))))[0]!, (await values(along(tf.scalar(-h))))[0]!]
@@ -274,7 +274,7 @@ describe('LanguagePolicy', () => {
     const child = parent.fork()
     assert.equal(child.weights.frozen, parent.weights.frozen)
     disposeTree(parent.weights.trainable)
-    parent.weights = { ...parent.weights, trainable: {} as TensorTree }
+    parent.weights = { ...parent.weights, trainable: {} }
     parent.dispose()
     assert.ok(apart(await logits(child, 1), await source.read('left.logits')) < PARITY)
     child.dispose()

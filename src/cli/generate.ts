@@ -1,0 +1,89 @@
+import { readJsonl } from '../datasets/index.js'
+import { loadPolicy, type LanguageSampleOptions, type Message, type Prompt } from '../policies/index.js'
+import { disposeTree } from '../xla/index.js'
+import { numberOf, parse, type Command } from './command.js'
+
+type Sampling = 'greedy' | 'temperature' | 'top_p' | 'top_k' | 'max_completion_length' | 'seed'
+
+export interface GenerateOptions extends Pick<LanguageSampleOptions, Sampling> {
+  /** Directory of a PEFT adapter laid on top. */
+  adapter?: string
+  /** Prompts per batch. Default 16. */
+  batch_size?: number
+}
+
+/** Completes prompts with a model of a Hugging Face directory, in their order. */
+export async function* generate(
+  modelDir: string,
+  prompts: readonly Prompt[],
+  { adapter, batch_size = 16, ...options }: GenerateOptions,
+): AsyncGenerator<{ prompt: Prompt; completion: string }> {
+  const policy = await loadPolicy(modelDir, { adapter })
+  for (let from = 0; from < prompts.length; from += batch_size) {
+    const batch = prompts.slice(from, from + batch_size)
+    const { outputs, trajectories } = await policy.sample(batch, { ...options, seed: options.seed + from })
+    disposeTree(trajectories)
+    for (const [i, prompt] of batch.entries()) yield { prompt, completion: outputs[i]! }
+  }
+  policy.dispose()
+}
+
+export const generateCommand: Command = {
+  summary: 'complete prompts or conversations with a model',
+  help: `Usage: rewardlab generate MODEL_DIR --messages FILE.jsonl [options]
+
+Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}.
+  --greedy              take the likeliest token
+  --temperature X       default 1
+  --top_p X             keep the likeliest tokens that together have this probability; default 1, all
+  --top_k N             keep the N likeliest tokens; default 0, all
+  --max_new_tokens N    default 256
+  --seed N              default 0: the same seed gives the same text
+  --batch_size N        prompts at a time; default 16
+  --adapter DIR         a PEFT LoRA adapter on top
+  --json                one line of JSON a prompt: prompt, completion`,
+  async run(args, print) {
+    const text = { type: 'string' } as const
+    const { values, positionals } = parse(args, ['MODEL_DIR'], {
+      messages: text,
+      greedy: { type: 'boolean', default: false },
+      temperature: text,
+      top_p: text,
+      top_k: text,
+      max_new_tokens: text,
+      seed: text,
+      batch_size: text,
+      adapter: text,
+    })
+    if (values.messages === undefined) throw new Error('--messages FILE.jsonl is missing. See --help.')
+    const number = (name: 'temperature' | 'top_p' | 'top_k' | 'max_new_tokens' | 'seed' | 'batch_size') =>
+      values[name] === undefined ? undefined : numberOf(name, values[name])
+    const completions = generate(positionals[0]!, readPrompts(values.messages), {
+      greedy: values.greedy,
+      temperature: number('temperature'),
+      top_p: number('top_p'),
+      top_k: number('top_k'),
+      max_completion_length: number('max_new_tokens'),
+      seed: number('seed') ?? 0,
+      batch_size: number('batch_size'),
+      adapter: values.adapter,
+    })
+    for await (const row of completions) print(row.completion, row)
+  },
+}
+
+/** @throws Error naming the file and the row that is neither messages nor a prompt */
+function readPrompts(path: string): Prompt[] {
+  const rows = readJsonl(path)
+  if (rows.length === 0) throw new Error(`${path}: no rows, needed at least one with messages or prompt.`)
+  return rows.map((row, i) => {
+    const prompt = row['messages'] ?? row['prompt']
+    if (typeof prompt === 'string' || isMessages(prompt)) return prompt
+    throw new Error(`${path}: row ${i + 1} has no "messages" (a list of role and content) and no "prompt" (a text).`)
+  })
+}
+
+const isMessages = (value: unknown): value is Message[] =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((m: Partial<Message> | null) => typeof m?.role === 'string' && typeof m.content === 'string')
