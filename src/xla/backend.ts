@@ -144,6 +144,17 @@ export class XlaBackend extends tf.KernelBackend {
     return entry.values as BackendValues
   }
 
+  /** The values of a tensor for a kernel that runs on the host. */
+  valuesFor(kernelName: string, { dataId }: TensorInfo): BackendValues {
+    const trace = this.entry(dataId).node?.trace
+    if (trace)
+      throw new Error(
+        `xla: ${kernelName} needs the values of its inputs, which do not exist while "${trace.name}" is only being traced. ` +
+          'Run it outside, and pass its result in.',
+      )
+    return this.readSync(dataId)
+  }
+
   private readable(node: Node): Node {
     if (node.trace !== null)
       throw new Error(

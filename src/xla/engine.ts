@@ -16,13 +16,23 @@ export interface Stats {
   traced: number
   traceMs: number
   executed: number
+  /** Kernels that ran on the host, after reading their inputs. */
+  hostKernels: number
 }
 
 const LAZY_BOUND = 4096 // recorded lazy operations before the graph is cut unasked
 
 /** Compiles and runs graphs on one PJRT client. There is one engine a process. */
 export class Engine {
-  readonly stats: Stats = { compiled: 0, compileMs: 0, cacheHits: 0, traced: 0, traceMs: 0, executed: 0 }
+  readonly stats: Stats = {
+    compiled: 0,
+    compileMs: 0,
+    cacheHits: 0,
+    traced: 0,
+    traceMs: 0,
+    executed: 0,
+    hostKernels: 0,
+  }
   private readonly programs = new Map<string, Executable>()
   private readonly compiling = new Map<string, Promise<void>>()
 

@@ -1,4 +1,5 @@
 /* Importing this file registers every kernel of the backend. */
+import './convolution.js'
 import './cumulative.js'
 import './elementwise.js'
 import './engine.js'
@@ -7,3 +8,4 @@ import './matmul.js'
 import './reduction.js'
 import './shape.js'
 import './sorting.js'
+import './windows.js'

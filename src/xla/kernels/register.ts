@@ -3,17 +3,18 @@ import type { KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
 import { BACKEND } from '../backend.js'
 import type { XlaBackend } from '../backend.js'
 import type { Node } from '../graph.js'
+import { onHost, runOnHost } from './host.js'
 
-/** Registers a kernel that maps nodes to nodes. */
+/** Registers a kernel that maps nodes to nodes. Strings and complex numbers go to the host. */
 export function kernel<Inputs extends object, Attrs extends object = object>(
   kernelName: string,
   record: (inputs: { [K in keyof Inputs]: Node }, attrs: Attrs) => Node | Node[],
 ): void {
   rawKernel(kernelName, (backend, inputs, attrs) => {
-    const nodes: Record<string, Node> = {}
-    for (const [name, input] of Object.entries(inputs)) if (input) nodes[name] = backend.node(input as TensorInfo)
-    const result = record(nodes as { [K in keyof Inputs]: Node }, attrs as Attrs)
-    return Array.isArray(result) ? result.map(node => backend.info(node)) : backend.info(result)
+    const present = Object.entries(inputs).filter(([, input]) => input)
+    if (present.some(([, input]) => onHost(input.dtype))) return runOnHost(kernelName, backend, inputs, attrs)
+    const nodes = Object.fromEntries(present.map(([name, input]) => [name, backend.node(input)]))
+    return infos(backend, record(nodes as { [K in keyof Inputs]: Node }, attrs as Attrs))
   })
 }
 
@@ -23,12 +24,21 @@ export function listKernel<Attrs extends object = object>(
   record: (inputs: Node[], attrs: Attrs) => Node | Node[],
 ): void {
   rawKernel(kernelName, (backend, inputs, attrs) => {
-    const result = record(
-      Object.values(inputs).map(input => backend.node(input as TensorInfo)),
-      attrs as Attrs,
+    const list = Object.values(inputs)
+    if (list.some(input => onHost(input.dtype))) return runOnHost(kernelName, backend, list, attrs)
+    return infos(
+      backend,
+      record(
+        list.map(input => backend.node(input)),
+        attrs as Attrs,
+      ),
     )
-    return Array.isArray(result) ? result.map(node => backend.info(node)) : backend.info(result)
   })
+}
+
+/** Registers kernels that run on the host from the values of their inputs, since the shapes of their results depend on them. */
+export function hostKernels(...kernelNames: string[]): void {
+  for (const name of kernelNames) rawKernel(name, (backend, inputs, attrs) => runOnHost(name, backend, inputs, attrs))
 }
 
 /** Registers a kernel that works on tensors themselves. */
@@ -40,6 +50,9 @@ export function rawKernel(
     run(backend as XlaBackend, inputs as Record<string, TensorInfo>, (attrs ?? {}) as object)
   tf.registerKernel({ kernelName, backendName: BACKEND, kernelFunc })
 }
+
+const infos = (backend: XlaBackend, result: Node | Node[]): TensorInfo | TensorInfo[] =>
+  Array.isArray(result) ? result.map(node => backend.info(node)) : backend.info(result)
 
 /** Axes of a tfjs attribute as non-negative numbers, ascending. */
 export function axesOf(axis: number | number[] | undefined | null, shape: readonly number[]): number[] {

@@ -1,0 +1,55 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { BackendValues, DataType, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
+import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu'
+import type { XlaBackend } from '../backend.js'
+
+type Inputs = Record<string, TensorInfo> | readonly TensorInfo[]
+
+/** Runs tfjs's own CPU kernel on the inputs' values: for strings and complex numbers, which the device does not store, and
+ * where the result's shape depends on the values. Counted in {@link import('../engine.js').Stats.hostKernels}.
+ * @throws inside a traced function, where there are no values */
+export function runOnHost(
+  kernelName: string,
+  xla: XlaBackend,
+  inputs: Inputs,
+  attrs: object,
+): TensorInfo | TensorInfo[] {
+  const kernel = tf.getKernel(kernelName, 'cpu')
+  if (!kernel) throw new Error(`xla: ${kernelName} is not implemented for strings and complex numbers`)
+  xla.engine.stats.hostKernels++
+  const host = new MathBackendCPU()
+  const moved = Array.isArray(inputs)
+    ? (inputs as readonly TensorInfo[]).map(x => toHost(kernelName, xla, host, x))
+    : Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, x && toHost(kernelName, xla, host, x)]))
+  const result = kernel.kernelFunc({ inputs: moved, attrs, backend: host } as unknown as Parameters<KernelFunc>[0])
+  return Array.isArray(result) ? result.map(r => fromHost(xla, host, r)) : fromHost(xla, host, result)
+}
+
+function toHost(kernelName: string, xla: XlaBackend, host: MathBackendCPU, x: TensorInfo): TensorInfo {
+  if (x.dtype === 'complex64') {
+    const { real, imag } = xla.complexParts(x)
+    const dataId = {}
+    const complexTensorInfos = {
+      real: toHost(kernelName, xla, host, { ...real, shape: x.shape }),
+      imag: toHost(kernelName, xla, host, { ...imag, shape: x.shape }),
+    }
+    host.data.set(dataId, { values: undefined as never, dtype: x.dtype, complexTensorInfos, refCount: 1 })
+    return { dataId, shape: x.shape, dtype: x.dtype }
+  }
+  const values = xla.valuesFor(kernelName, x)
+  return host.makeTensorInfo(x.shape, x.dtype, values as unknown as string[])
+}
+
+function fromHost(xla: XlaBackend, host: MathBackendCPU, { dataId, shape, dtype }: TensorInfo): TensorInfo {
+  const { values, complexTensorInfos } = host.data.get(dataId)
+  if (!complexTensorInfos) return { dataId: xla.write(values as BackendValues, shape, dtype), shape, dtype }
+  const parts = [complexTensorInfos.real, complexTensorInfos.imag].map(part =>
+    fromHost(xla, host, { ...part, shape }),
+  ) as [TensorInfo, TensorInfo]
+  const result = xla.complex(...parts)
+  parts.forEach(part => xla.disposeData(part.dataId))
+  return result
+}
+
+/** Whether the device cannot store the tensor. */
+export const onHost = (dtype: DataType): boolean => dtype === 'string' || dtype === 'complex64'
