@@ -6,7 +6,7 @@ interface Engine {
 interface State {
   gradientDepth: number
   kernelDepth: number
-  activeTape: unknown
+  activeTape: readonly { readonly saved?: readonly { dispose(): void }[] | null }[] | null | undefined
   numDataMovesStack: number[]
 }
 
@@ -18,11 +18,13 @@ const engine = () => (globalThis as { _tfengine?: Engine })._tfengine
 export function rememberScopes(): () => void {
   const state = engine()?.state
   const depth = state?.scopeStack.length ?? 0
-  const { gradientDepth = 0, kernelDepth = 0, activeTape = undefined, numDataMovesStack = [] } = state ?? {}
+  const { gradientDepth = 0, kernelDepth = 0, activeTape = null, numDataMovesStack = [] } = state ?? {}
   const saved: State = { gradientDepth, kernelDepth, activeTape, numDataMovesStack: [...numDataMovesStack] }
   return () => {
     const now = engine()
     if (!now) return
+    const tape = now.state.activeTape === activeTape ? [] : (now.state.activeTape ?? [])
+    for (const { saved } of tape) for (const tensor of saved ?? []) tensor.dispose() // kept for the backward pass
     while (now.state.scopeStack.length > depth) now.endScope()
     Object.assign(now.state, saved)
   }
