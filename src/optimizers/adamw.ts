@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { astype, typeOf } from '../xla/index.js'
 import { eachTensor, mapTensors, tensorsOf, withTensors, type TensorTree } from '../xla/tree.js'
 
 export interface AdamwConfig {
@@ -28,6 +29,7 @@ export function adamwState<W extends TensorTree>(weights: W): AdamwState<W> {
 }
 
 /** One step of AdamW with decoupled weight decay, after clipping by the global norm. Pure: nothing is changed in place.
+ * Moments are float32, weights keep their element type.
  *
  *   m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,  w ← w − η·λ·w − η·(m/(1−β₁ᵗ)) / (√(v/(1−β₂ᵗ)) + ε)
  *
@@ -60,7 +62,7 @@ export function adamw<W extends TensorTree>(
     const v = tf.add(tf.mul(vs[i]!, beta2), tf.mul(tf.square(g), 1 - beta2))
     const direction = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), epsilon))
     const decayed = decays(path) ? tf.add(direction, tf.mul(w, config.weight_decay)) : direction
-    next.weights.push(tf.sub(w, tf.mul(decayed, rate)))
+    next.weights.push(astype(tf.sub(w, tf.mul(decayed, rate)), typeOf(w)))
     next.m.push(m)
     next.v.push(v)
   })

@@ -6,8 +6,8 @@ import { disposeTree, mapTensors, type TensorTree } from '../xla/tree.js'
 import { requireOneOf, requireWhole, resolveConfig } from './config.js'
 import { checkDpoLossConfig, dpoLoss, dpoLossDefaults, type DpoLossConfig } from './dpoLoss.js'
 import { drawRows } from './drawRows.js'
-import { nanMean, nanStd, weightedSum } from './groupAdvantages.js'
-import { orNull, rollout, samplingDefaults, samplingSeed, type PromptRow, type SamplingConfig } from './rollout.js'
+import { weightedSum } from './groupAdvantages.js'
+import { restoreWeights, rollout, samplingDefaults, type PromptRow, type SamplingConfig } from './rollout.js'
 import type { Run } from './run.js'
 import { train, type Batch, type Progress } from './train.js'
 import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
@@ -78,12 +78,10 @@ export function dpo<Prompt, Output>(
     }
   }
 
-  const onPolicy = async (rewards: WeightedRewards, { step, position }: Progress): Promise<Batch<PairRows>> => {
-    const seed = samplingSeed(config.seed, step)
-    const { samples, scores, metrics } = await rollout(policy, draw(position, drawn), rewards, config, seed)
-    const weights = rewards.names.map(name => rewards.weights[name]!)
-    const values = weightedSum(scores, weights)
-    const pairs = rankedPairs(values, config)
+  const onPolicy = async (rewards: WeightedRewards, { step, position, live }: Progress): Promise<Batch<PairRows>> => {
+    const rows = draw(position, drawn)
+    const { samples, scores, weights, metrics } = await rollout(policy, rows, rewards, config, step, live['weights'])
+    const pairs = rankedPairs(weightedSum(scores, weights), config)
     const { outputs, ...rest } = samples.trajectories
     const pick = (side: 'chosen' | 'rejected') =>
       tf.tidy(() => {
@@ -98,25 +96,23 @@ export function dpo<Prompt, Output>(
     return {
       rows: { chosen, rejected, pairWeight: tf.tensor1d(pairs.map(pair => (pair.counts ? 1 : 0))) },
       drawn,
-      metrics: {
-        reward: orNull(nanMean(values)),
-        reward_std: orNull(nanStd(values)),
-        ...metrics,
-        pairs_kept: pairs.filter(pair => pair.counts).length / pairs.length,
-      },
+      live: { weights },
+      metrics: { ...metrics, pairs_kept: pairs.filter(pair => pair.counts).length / pairs.length },
     }
   }
 
+  const described = { ...config, rewards: rewards && rewards.weights } // a run's configuration is plain data
   requireColumns(dataset, rewards === null ? ['prompt', 'chosen', 'rejected'] : ['prompt'], 'dpo')
   return train<PairRows>({
     name: 'dpo',
-    policy: policy as Policy,
+    policy,
     usesReference: true,
-    config,
+    config: described,
     steps: totalSteps(config, dataset.length, drawn),
     datasetSize: dataset.length,
-    loss: pairLoss(policy as Policy, config),
+    loss: pairLoss(policy, config),
     state,
+    resume: live => void (rewards && restoreWeights(rewards, live['weights']!)),
     next: progress => (rewards === null ? Promise.resolve(given(progress)) : onPolicy(rewards, progress)),
   })
 }

@@ -98,15 +98,15 @@ export function grpoLoss(
   let perToken = surrogate({ logProbs, ratio, advantage, config, metrics, mask })
   if (beta !== 0) {
     const difference = tf.sub(required(batch.refLogProbs, 'refLogProbs', 'beta'), logProbs)
-    const k3 = tf.sub(tf.sub(tf.exp(difference), difference), 1)
+    const k3 = tf.sub(tf.expm1(difference), difference)
     const kl = config.use_bias_correction_kl ? tf.mul(k3, ratio) : k3
     perToken = tf.add(perToken, tf.mul(kl, beta))
     metrics['kl'] = maskedMean(kl, mask)
   }
   let loss = average({ perToken, mask, numItems, config })
-  if (batch.entropy !== undefined) metrics['entropy'] = maskedMean(tf.cast(batch.entropy, 'float32'), mask)
-  if (entropy_coef !== 0)
-    loss = tf.sub(loss, tf.mul(required(metrics['entropy'], 'entropy', 'entropy_coef') as tf.Tensor, entropy_coef))
+  const entropy = batch.entropy === undefined ? undefined : maskedMean(tf.cast(batch.entropy, 'float32'), mask)
+  if (entropy !== undefined) metrics['entropy'] = entropy
+  if (entropy_coef !== 0) loss = tf.sub(loss, tf.mul(required(entropy, 'entropy', 'entropy_coef'), entropy_coef))
   return { loss, metrics }
 }
 
@@ -163,7 +163,7 @@ const overTokens = ({ perToken, mask }: AverageTerms): tf.Tensor =>
 const overAccumulatedTokens = ({ perToken, mask, numItems }: AverageTerms): tf.Tensor =>
   tf.div(tf.sum(tf.mul(perToken, mask)), tf.maximum(numItems, 1))
 const overBound = ({ perToken, mask, config }: AverageTerms): tf.Tensor =>
-  tf.div(tf.sum(tf.mul(perToken, mask)), mask.shape[0]! * config.max_completion_length)
+  tf.div(tf.sum(tf.mul(perToken, mask)), mask.shape[0] * config.max_completion_length)
 const sumsOverCompletions = ({ perToken, mask }: AverageTerms): tf.Tensor => tf.mean(tf.sum(tf.mul(perToken, mask), 1))
 
 export const lossTypes: Record<

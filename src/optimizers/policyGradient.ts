@@ -5,9 +5,9 @@ import type { Score, WeightedRewards } from '../rewards/index.js'
 import type { TensorTree } from '../xla/tree.js'
 import { requireOneOf, requireWhole } from './config.js'
 import { drawRows } from './drawRows.js'
-import { advantages, nanMean, nanStd, weightedSum, type AdvantageOptions } from './groupAdvantages.js'
+import { advantages, nanMean, type AdvantageOptions } from './groupAdvantages.js'
 import { grpoLoss, grpoLossDefaults, lossTypes, type GrpoLossConfig } from './grpoLoss.js'
-import { orNull, rollout, samplingDefaults, samplingSeed, type PromptRow, type SamplingConfig } from './rollout.js'
+import { restoreWeights, rollout, samplingDefaults, type PromptRow, type SamplingConfig } from './rollout.js'
 import type { Run } from './run.js'
 import { train, type Live } from './train.js'
 import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
@@ -121,44 +121,30 @@ export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Pr
   const prompts = rowsPerStep / config.num_generations
   const steps = totalSteps(config, dataset.length, prompts / config.num_iterations)
   const draw = drawRows(dataset, config)
-  let resuming = options.state !== undefined
 
   return train<PolicyGradientRows>({
     name,
-    policy: policy as Policy,
+    policy,
     usesReference: config.beta !== 0,
     config,
     steps,
     datasetSize: dataset.length,
-    loss: policyGradientLoss(policy as Policy, config),
+    loss: policyGradientLoss(policy, config),
     state: options.state,
+    resume: live => restoreWeights(rewards, live['weights']!),
     next: async ({ step, position, live }) => {
-      if (resuming) rewards.setWeights(asWeights(rewards.names, live['weights']!))
-      resuming = false
       if (options.scheduled !== undefined) rewards.setWeights(options.scheduled(step, steps))
-      const { samples, scores, lengths, finished, metrics } = await rollout(
-        policy,
-        draw(position, prompts),
-        rewards,
-        config,
-        samplingSeed(config.seed, step),
-      )
-      // In the precision of the train state, so that a resumed run repeats them.
-      const weights = rewards.names.map(reward => Math.fround(rewards.weights[reward]!))
-      const result = advantage(scores, weights, live)
-      const counted = lengths.map((length, n) => (config.mask_truncated_completions && finished[n] === 0 ? 0 : length))
+      const drawn = await rollout(policy, draw(position, prompts), rewards, config, step, live['weights'])
+      const { samples, weights, lengths, finished } = drawn
+      const result = advantage(drawn.scores, weights, live)
+      const counted = lengths.filter((_, n) => !config.mask_truncated_completions || finished[n] !== 0)
       return {
         rows: { trajectories: { ...samples.trajectories }, advantages: tf.tensor1d(result.advantages) },
         scalars: { numItems: sum(counted) / config.gradient_accumulation_steps },
         updates: config.num_iterations,
         drawn: prompts,
         live: { ...result.live, weights },
-        metrics: {
-          ...rewardMetrics(scores, weights),
-          ...result.metrics,
-          ...metrics,
-          ...weightMetrics(rewards.names, weights, live['weights']),
-        },
+        metrics: { ...drawn.metrics, ...result.metrics },
       }
     },
   })
@@ -186,30 +172,4 @@ function policyGradientLoss(policy: Policy, config: PolicyGradientConfig): LossF
   }
 }
 
-/** TRL's `reward` and `reward_std`: of the weighted sum, before any normalisation. */
-function rewardMetrics(
-  scores: readonly (readonly Score[])[],
-  weights: readonly number[],
-): Record<string, number | null> {
-  const rewards = weightedSum(scores, weights)
-  return { reward: orNull(nanMean(rewards)), reward_std: orNull(nanStd(rewards)) }
-}
-
-/** `weights/<name>`, and at the step where one changed an `event` that says so. */
-function weightMetrics(names: readonly string[], weights: number[], before: readonly number[] | undefined) {
-  const changes = names.flatMap((name, k) =>
-    before === undefined || before[k] === weights[k] ? [] : [`${name} ${shown(before[k]!)} → ${shown(weights[k]!)}`],
-  )
-  return {
-    ...Object.fromEntries(names.map((name, k) => [`weights/${name}`, shown(weights[k]!)])),
-    ...(changes.length === 0 ? {} : { event: `weights: ${changes.join(', ')}` }),
-  }
-}
-
-/** Without the digits that float32 adds. */
-const shown = (x: number): number => Number(x.toPrecision(6))
 const sum = (values: readonly number[]): number => values.reduce((total, v) => total + v, 0)
-
-function asWeights(names: readonly string[], values: readonly number[]): Record<string, number> {
-  return Object.fromEntries(names.map((name, k) => [name, shown(values[k]!)]))
-}

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { rng } from '../datasets/index.js'
 import type { Policy, Samples } from '../policies/policy.js'
 import type { RewardBatch, Score, WeightedRewards } from '../rewards/index.js'
-import { nanMean, nanStd } from './groupAdvantages.js'
+import { nanMean, nanStd, weightedSum } from './groupAdvantages.js'
 
 /** A row of a data set of prompts; other columns go to the rewards. */
 export interface PromptRow<Prompt = unknown> {
@@ -34,26 +34,32 @@ export const samplingDefaults: SamplingConfig = {
 
 export interface Rollout<Output> {
   samples: Samples<Output>
+  /** Weights of the components at this moment [K], in the precision of the train state, so that a resumed run repeats them. */
+  weights: number[]
   /** [K][N], rows of a prompt side by side. */
   scores: Score[][]
   /** Active tokens (denoising steps) of each row. */
   lengths: number[]
   /** 1 for rows that ended by themselves, 0 for rows cut at the length bound. */
   finished: number[]
-  /** `rewards/<name>/{mean,std}`, `completions/…`. */
-  metrics: Record<string, number | null>
+  /** `reward` and `reward_std` of the weighted sum, `rewards/<name>/{mean,std}`, `weights/<name>`, `completions/…`; at the step
+   * where a weight changed, an `event` that says so. */
+  metrics: Record<string, number | string | null>
 }
 
 /** Draws completions for the prompts of some rows and scores them.
- * @param seed of the draw */
+ * @param step seeds the draw, with the configuration's seed
+ * @param before weights of the components at the step before, if there was one */
 export async function rollout<Prompt, Output>(
   policy: Policy<Prompt, Output>,
   rows: readonly PromptRow<Prompt>[],
   rewards: WeightedRewards,
-  config: SamplingConfig,
-  seed: number,
+  config: SamplingConfig & { seed: number },
+  step: number,
+  before: readonly number[] | undefined,
 ): Promise<Rollout<Output>> {
   const { num_generations, max_completion_length, temperature, top_p, top_k, generation_kwargs } = config
+  const seed = rng(config.seed, SAMPLING, step).uint32() >>> 1 // fits int32
   const samples = await policy.sample(
     rows.map(row => row.prompt),
     { num_generations, max_completion_length, temperature, top_p, top_k, ...generation_kwargs, seed },
@@ -64,14 +70,19 @@ export async function rollout<Prompt, Output>(
   const [lengths, finished] = [Array.from(await sums.data()), Array.from(await trajectories.finished.data())]
   sums.dispose()
 
-  const metrics: Record<string, number | null> = {}
+  const weights = rewards.names.map(name => Math.fround(rewards.weights[name]!))
+  const rewardOf = weightedSum(scores, weights) // [N]
+  const metrics: Rollout<Output>['metrics'] = {
+    reward: orNull(nanMean(rewardOf)),
+    reward_std: orNull(nanStd(rewardOf)),
+  }
   rewards.names.forEach((name, k) => {
     const values = scores[k]!.map(score => score ?? NaN)
     metrics[`rewards/${name}/mean`] = orNull(nanMean(values))
     metrics[`rewards/${name}/std`] = orNull(nanStd(values))
   })
-  Object.assign(metrics, lengthMetrics(lengths, finished))
-  return { samples, scores, lengths, finished, metrics }
+  Object.assign(metrics, lengthMetrics(lengths, finished), weightMetrics(rewards.names, weights, before))
+  return { samples, weights, scores, lengths, finished, metrics }
 }
 
 /** A reward's view of completions: each column of the data set repeated for the completions of its row. */
@@ -107,13 +118,26 @@ function lengthMetrics(lengths: number[], finished: number[]): Record<string, nu
   }
 }
 
+function weightMetrics(names: readonly string[], weights: readonly number[], before: readonly number[] | undefined) {
+  const changes = names.flatMap((name, k) =>
+    before === undefined || before[k] === weights[k] ? [] : [`${name} ${shown(before[k]!)} → ${shown(weights[k]!)}`],
+  )
+  return {
+    ...Object.fromEntries(names.map((name, k) => [`weights/${name}`, shown(weights[k]!)])),
+    ...(changes.length === 0 ? {} : { event: `weights: ${changes.join(', ')}` }),
+  }
+}
+
+/** Gives rewards the weights of a stored state. */
+export function restoreWeights(rewards: WeightedRewards, weights: readonly number[]): void {
+  rewards.setWeights(Object.fromEntries(rewards.names.map((name, k) => [name, shown(weights[k]!)])))
+}
+
+/** Without the digits that float32 adds. */
+const shown = (x: number): number => Number(x.toPrecision(6))
+
 /** Rows keep to JSON, which has no NaN. */
 export const orNull = (x: number): number | null => (Number.isFinite(x) ? x : null)
-
-/** The seed of a step's draw. */
-export function samplingSeed(seed: number, step: number): number {
-  return rng(seed, SAMPLING, step).uint32() >>> 1 // fits int32
-}
 
 /** Keeps the draws' stream apart from that of the data set's order. */
 const SAMPLING = 1_000_003

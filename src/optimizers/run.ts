@@ -91,8 +91,8 @@ export class Run implements AsyncIterable<Row> {
   }
 
   /** Does one update for all who wait for it; false at the end. */
-  #advance(): Promise<boolean> {
-    if (this.#error !== undefined) return Promise.reject(this.#error.reason as Error)
+  async #advance(): Promise<boolean> {
+    if (this.#error !== undefined) throw this.#error.reason
     this.#advancing ??= this.#pull().finally(() => (this.#advancing = undefined))
     return this.#advancing
   }
@@ -115,6 +115,7 @@ const REDRAW_MS = 500
 function progressLine(run: Run, first: number, seconds: number): string {
   const step = run.rows.at(-1)?.step ?? 0
   const rate = (run.rows.length - first) / seconds
+  if (rate === 0) return `${run.name}: starting at step ${step}/${run.steps}`
   const left = step === run.steps ? 'done' : `${Math.ceil((run.steps - step) / rate)} s left`
   return `${run.name}: step ${step}/${run.steps} · ${rate.toPrecision(3)} steps/s · ${left}`
 }

@@ -38,7 +38,7 @@ export function sft<Prompt, Output>(
   const draw = drawRows(dataset, config)
   return train<{ outputs: TensorTree }>({
     name: 'sft',
-    policy: policy as Policy,
+    policy,
     usesReference: false,
     config,
     steps: totalSteps(config, dataset.length, rowsPerStep),

@@ -51,22 +51,25 @@ export interface TrainOptions<R extends TensorTree> {
   next: (progress: Progress) => Promise<Batch<R>>
   /** To go on from. */
   state: TrainState | undefined
-  live?: Live
+  /** Called once, with what the given state carries. */
+  resume?: (live: Live) => void
 }
 
 /** The loop that all methods share: prepare a batch, update the policy's weights by one compiled step, report a row.
  *
- * Nothing happens before the first row is asked for. A run may be continued from its state after any update that ends a
+ * Nothing happens before the first row is asked for. `num_tokens` counts what the loss counts, all updates so far. A run may be continued from its state after any update that ends a
  * batch (each does, unless `num_iterations` is above 1). */
 export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   const { name, policy, config, steps } = options
   const update = trainStep(name, options.loss, config)
   let state: TrainState | undefined
-  const begin = () => (state ??= options.state === undefined ? firstState(options) : adopted(policy, options.state))
+  const begin = () =>
+    (state ??= options.state === undefined ? firstState(policy, config.seed) : adopted(policy, options.state))
 
-  async function* rows(): AsyncGenerator<Row, void> {
+  async function* source(): AsyncGenerator<Row, void> {
+    const reference = options.usesReference ? policy.reference : undefined // before a given state replaces the weights
     let progress = await progressOf(begin())
-    const reference = options.usesReference ? policy.reference : undefined
+    if (options.state !== undefined) options.resume?.(progress.live)
     while (progress.step < steps) {
       let started = performance.now()
       const { rows, updates = 1, scalars, drawn, live, metrics } = await options.next(progress)
@@ -110,15 +113,11 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     }
   }
 
-  return new Run({ name: config.run_name ?? name, seed: config.seed, config, steps, rows: rows(), state: begin })
+  return new Run({ name: config.run_name ?? name, seed: config.seed, config, steps, rows: source(), state: begin })
 }
 
-function firstState({
-  policy,
-  config,
-  live = {},
-}: Pick<TrainOptions<never>, 'policy' | 'config' | 'live'>): TrainState {
-  return { ...stepState(policy, config.seed), ...progressTensors({ step: 0, position: 0, tokens: 0, live }) }
+function firstState(policy: Policy, seed: number): TrainState {
+  return { ...stepState(policy, seed), ...progressTensors({ step: 0, position: 0, tokens: 0, live: {} }) }
 }
 
 /** The part of a state that a compiled update replaces. */

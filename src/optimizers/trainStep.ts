@@ -83,7 +83,7 @@ function summed<R extends TensorTree>(
   key: tf.Tensor,
   f: (part: R, key: tf.Tensor) => Part,
 ): Part {
-  const split = mapTensors(rows, t => tf.reshape(t, [parts, t.shape[0]! / parts, ...t.shape.slice(1)]))
+  const split = mapTensors(rows, t => tf.reshape(t, [parts, t.shape[0] / parts, ...t.shape.slice(1)]))
   const [grads, terms] = scan(
     (sum: TensorTree, x: { part: R; key: tf.Tensor }) => {
       const { grads, ...terms } = f(x.part, x.key)

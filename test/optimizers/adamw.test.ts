@@ -9,7 +9,7 @@ import {
   type LearningRateConfig,
 } from '../../src/optimizers/index.js'
 import { decays } from '../../src/optimizers/adamw.js'
-import { start } from '../../src/xla/index.js'
+import { astype, start, typeOf } from '../../src/xla/index.js'
 
 type Values = { weight: number[][]; bias: number[] }
 
@@ -62,6 +62,16 @@ describe('adamw', () => {
       [1.9, 2, 2],
       'weights',
     )
+  })
+
+  it('keeps the element type of the weights, and moments in float32', () => {
+    const weights = { w: astype(tf.tensor1d([1, 2]), 'bf16') }
+    const next = adamw(weights, { w: tf.tensor1d([1, 1]) }, adamwState(weights), {
+      ...fixture.options,
+      learning_rate: 1,
+    })
+    assert.equal(typeOf(next.weights.w), typeOf(weights.w))
+    assert.equal(typeOf(next.state.m.w), 'f32')
   })
 
   it('decays the weights that transformers’ Trainer decays', () => {

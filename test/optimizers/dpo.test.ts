@@ -62,7 +62,7 @@ describe('dpo', function () {
   })
 
   it('gives the same numbers for the same seed, and goes on from a state', async () => {
-    const numbers = (rows: Row[]) => rows.map(({ step_time: _, ...row }) => row)
+    const numbers = (rows: Row[]) => rows.map(row => ({ ...row, step_time: 0 }))
     const make = () => dpo(new LettersPolicy(), pairs, { ...onPolicy, max_steps: 6 })
     const [whole, first] = [await make().done(), make()]
     for await (const row of first) if (row.step === 2) break

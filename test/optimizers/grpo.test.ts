@@ -27,7 +27,7 @@ const args: Partial<GrpoConfig> = {
 }
 
 /** Everything in a row but the time it took. */
-const numbers = ({ step_time: _, ...row }: Row) => row
+const numbers = (row: Row) => ({ ...row, step_time: 0 })
 
 describe('grpo', function () {
   this.timeout(60_000)

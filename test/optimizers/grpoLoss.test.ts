@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import * as tf from '@tensorflow/tfjs-core'
-import { grpoLoss, type GrpoBatch, type GrpoLossConfig } from '../../src/optimizers/index.js'
-import { start } from '../../src/xla/index.js'
+import { grpoLoss, valueAndGrad, type GrpoBatch, type GrpoLossConfig } from '../../src/optimizers/index.js'
+import { jit, start } from '../../src/xla/index.js'
 import { finiteDifferences } from './finiteDifferences.js'
 
 interface Fixture {
@@ -20,10 +20,18 @@ const TOLERANCE = 2e-6
 const near = (got: number, expected: number, what: string, tolerance = TOLERANCE) =>
   assert.ok(Math.abs(got - expected) <= tolerance * Math.max(1, Math.abs(expected)), `${what}: ${got}, TRL ${expected}`)
 
-const lossAndGradient = (batch: GrpoBatch, config: Partial<GrpoLossConfig>) => {
-  const logProbs = tf.tensor(batch.logProbs as number[][])
-  const { value, grad } = tf.valueAndGrad(x => grpoLoss({ ...batch, logProbs: x }, config).loss)(logProbs)
-  return { loss: value.dataSync()[0]!, gradient: grad.arraySync() as number[][] }
+const evaluated = ({ logProbs, ...rest }: GrpoBatch, config: Partial<GrpoLossConfig>) => {
+  const program = jit((x: tf.Tensor) =>
+    valueAndGrad(
+      ({ x }) => {
+        const { loss, metrics } = grpoLoss({ ...rest, logProbs: x }, config)
+        return { value: loss, aux: metrics }
+      },
+      { x },
+    ),
+  )
+  const { value, grads, aux } = program(tf.tensor(logProbs as number[][]))
+  return { loss: value.dataSync()[0]!, gradient: grads.x.arraySync() as number[][], metrics: aux }
 }
 
 describe('grpoLoss', () => {
@@ -31,10 +39,9 @@ describe('grpoLoss', () => {
 
   for (const { config, loss, gradient, metrics } of fixture.cases)
     it(`equals TRL's loss, gradient and metrics: ${JSON.stringify(config)}`, () => {
-      const ours = lossAndGradient(fixture.inputs, config)
+      const ours = evaluated(fixture.inputs, config)
       near(ours.loss, loss, 'loss')
       gradient.forEach((row, b) => row.forEach((g, t) => near(ours.gradient[b]![t]!, g, `gradient [${b}][${t}]`)))
-      const logged = grpoLoss(fixture.inputs, config).metrics
       for (const name of [
         'kl',
         'entropy',
@@ -43,7 +50,7 @@ describe('grpoLoss', () => {
         'clip_ratio/region_mean',
         'cispo_clip_ratio',
       ])
-        if (name in metrics) near(logged[name]!.dataSync()[0]!, metrics[name]!, name)
+        if (name in metrics) near(ours.metrics[name]!.dataSync()[0]!, metrics[name]!, name)
     })
 
   it('is the mean of −A·ρ where nothing is clipped, by hand', () => {
@@ -63,21 +70,21 @@ describe('grpoLoss', () => {
       ],
       advantages: [2, -1],
     }
-    near(lossAndGradient(batch, { loss_type: 'bnpo' }).loss, -(2 * Math.exp(0.1) + 2 - 1) / 3, 'loss')
+    near(evaluated(batch, { loss_type: 'bnpo' }).loss, -(2 * Math.exp(0.1) + 2 - 1) / 3, 'loss')
   })
 
   it('has the gradient of finite differences, off policy and with a KL term', () => {
     const { logProbs, ...rest } = fixture.inputs
     for (const loss_type of ['grpo', 'dapo', 'sapo', 'luspo', 'reinforce'] as const) {
       const config = { loss_type, beta: 0.2, epsilon: 0.3 }
-      const { gradient } = lossAndGradient({ ...rest, logProbs }, config)
+      const { gradient } = evaluated({ ...rest, logProbs }, config)
       const expected = finiteDifferences(x => grpoLoss({ ...rest, logProbs: x }, config).loss, logProbs)
       gradient.forEach((row, b) => row.forEach((g, t) => near(g, expected[b]![t]!, `${loss_type} [${b}][${t}]`, 2e-3)))
     }
   })
 
   it('on policy is the policy gradient: without old log-probabilities the gradient is −A/tokens', () => {
-    const { gradient } = lossAndGradient({ logProbs: [[-1, -2]], mask: [[1, 1]], advantages: [3] }, {})
+    const { gradient } = evaluated({ logProbs: [[-1, -2]], mask: [[1, 1]], advantages: [3] }, {})
     assert.deepEqual(gradient, [[-1.5, -1.5]])
   })
 
@@ -93,7 +100,7 @@ describe('grpoLoss', () => {
       ],
       advantages: [1, -2],
     }
-    near(lossAndGradient(batch, { loss_type: 'reinforce' }).loss, (1 + 2 - 2 * 3) / 2, 'loss')
+    near(evaluated(batch, { loss_type: 'reinforce' }).loss, (1 + 2 - 2 * 3) / 2, 'loss')
   })
 
   it('says what is missing or unknown', () => {

@@ -72,8 +72,7 @@ describe('srpo', function () {
   it('goes on from a state with its running statistics and weights', async () => {
     const config = { ...args, max_steps: 6, normalization: 'running' } as const
     const make = () => srpo(new LettersPolicy(), prompts, rewards(1, 0.3), config)
-    const whole = make()
-    for await (const _ of whole);
+    const whole = await make().done()
     const first = make()
     for await (const row of first) if (row.step === 3) break
     const second = await srpo(new LettersPolicy(), prompts, rewards(1, 0.3), config, first.state).done()

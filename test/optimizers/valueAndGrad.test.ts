@@ -27,7 +27,7 @@ describe('valueAndGrad', () => {
     const before = tf.memory().numTensors
     const result = valueAndGrad(({ a }) => ({ value: tf.square(a), aux: { double: tf.mul(a, 2) } }), tree)
     assert.equal(tf.memory().numTensors, before + 3)
-    tf.dispose(result as unknown as tf.TensorContainer)
+    tf.dispose(result)
     assert.equal(tf.memory().numTensors, before)
   })
 
