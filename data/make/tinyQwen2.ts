@@ -1,0 +1,231 @@
+/* Makes data/models/tiny-qwen2: a Qwen2 of 0.66 million parameters that answers arithmetic word problems half of the time.
+ *
+ *   node dist/data/make/tinyQwen2.js [--steps 500] [--seed 1] [--out data/models/tiny-qwen2]
+ *
+ * Pre-training rows carry faults on purpose (corruptedReplies): wrong format, wrong operation, wrong result. That leaves room for
+ * reinforcement learning, which here mends the choice of operation and the format; the arithmetic facts are seen in pre-training.
+ * Deviations from common practice: Muon on the block matrices, AdamW elsewhere; prompt tokens weigh 0.1; rows of plain equations
+ * make up 40 % of the first batches and none of the last. */
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import * as tf from '@tensorflow/tfjs-core'
+import { arithmeticProblems, corruptedReplies, packedEquations, rng } from '../../src/datasets/index.js'
+import { saveWeights } from '../../src/io/checkpoint.js'
+import { loadTokenizer, type Tokenizer } from '../../src/io/tokenizer.js'
+import { initQwen2, qwen2, type Qwen2Config } from '../../src/models/qwen2.js'
+import { tokenLogProbs } from '../../src/nn/index.js'
+import { adamw } from '../../src/optimizers/adamw.js'
+import { learningRate } from '../../src/optimizers/learningRate.js'
+import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
+import { eachTensor, jit, mapTensors, random, start, stats, tensorsOf, withTensors } from '../../src/xla/index.js'
+import type { TensorTree } from '../../src/xla/index.js'
+import { muon } from './muon.js'
+import { trainBpe } from './trainBpe.js'
+
+const config: Qwen2Config = {
+  vocab_size: 512,
+  hidden_size: 128,
+  intermediate_size: 384,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 512,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10000,
+  tie_word_embeddings: true,
+  initializer_range: 0.02,
+}
+const SPECIALS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
+const CHAT_TEMPLATE =
+  "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+const BATCH = 48
+const PROMPT_WEIGHT = 0.1
+const EQUATION_SHARE = 0.4
+const MUON_RATE = 0.02
+const ADAM = { adam_beta1: 0.9, adam_beta2: 0.98, adam_epsilon: 1e-8, weight_decay: 0, max_grad_norm: 0 }
+const ADAM_RATE = 3e-3
+const WARMUP = 40
+
+interface Example {
+  ids: number[]
+  /** Weight of each token's loss. */
+  weights: number[]
+}
+
+interface State {
+  weights: TensorTree
+  momentum: TensorTree
+  m: TensorTree
+  v: TensorTree
+  step: tf.Tensor
+}
+
+const { values } = parseArgs({
+  options: {
+    steps: { type: 'string', default: '500' },
+    seed: { type: 'string', default: '1' },
+    out: { type: 'string', default: 'data/models/tiny-qwen2' },
+  },
+})
+await make(values.out, Number(values.steps), Number(values.seed))
+
+async function make(out: string, steps: number, seed: number): Promise<void> {
+  await start()
+  const began = performance.now()
+  const { train } = arithmeticProblems({ seed, size: 12_000 })
+  const replies = (epoch: number) => corruptedReplies(train, { seed: seed * 1000 + epoch })
+  const equations = packedEquations({ seed, size: 4_000 })
+  await writeTokenizer(out, [
+    ...replies(0).flatMap(r => [...r.prompt.map(m => m.content), r.completion]),
+    ...equations.map(e => e.text),
+  ])
+  const tokenizer = await loadTokenizer(out)
+  const texts = equations.map(e => plain(tokenizer, e.text))
+  const model = qwen2(config)
+  const weights = initQwen2(config, random.key(seed))
+  const zeros = () => mapTensors(weights, t => tf.zeros(t.shape))
+  let state: State = { weights, momentum: zeros(), m: zeros(), v: zeros(), step: tf.scalar(0, 'int32') }
+
+  const update = jit(
+    (
+      state: State,
+      ids: tf.Tensor,
+      lossWeights: tf.Tensor,
+      muonRate: tf.Tensor,
+      adamRate: tf.Tensor,
+    ): [State, tf.Tensor] => {
+      const inputs = { input_ids: ids, attention_mask: tf.onesLike(ids) } // right padding is never attended to by what counts
+      const [b, t] = ids.shape as [number, number]
+      const { value, grads } = valueAndGrad(w => {
+        const logits = model.head(w, tf.slice(model.hidden(w, inputs), [0, 0, 0], [b, t - 1, -1])) // [B, T−1, V]
+        const { logProbs } = tokenLogProbs(logits, tf.slice(ids, [0, 1], [b, t - 1]))
+        const each = tf.slice(lossWeights, [0, 1], [b, t - 1])
+        return { value: tf.neg(tf.div(tf.sum(tf.mul(logProbs, each)), tf.sum(each))), aux: {} }
+      }, state.weights)
+      return [step(state, grads, muonRate, adamRate), value]
+    },
+    { donate: [0], name: 'pretrain' },
+  )
+
+  const order = rng(seed, 77)
+  let rows: Example[] = []
+  let epoch = 0
+  for (let i = 0; i < steps; i++) {
+    const packed = Math.round(BATCH * EQUATION_SHARE * (1 - i / steps))
+    const batch = Array.from({ length: packed }, () => order.pick(texts))
+    while (batch.length < BATCH) {
+      if (rows.length === 0) rows = order.shuffle(replies(++epoch).map(r => conversation(tokenizer, r)))
+      batch.push(rows.pop()!)
+    }
+    const length = Math.ceil(Math.max(...batch.map(e => e.ids.length)) / 16) * 16
+    const pad = (list: number[], value: number) => [...list, ...Array<number>(length - list.length).fill(value)]
+    const ids = tf.tensor2d(
+      batch.map(e => pad(e.ids, tokenizer.pad_token_id!)),
+      undefined,
+      'int32',
+    )
+    const lossWeights = tf.tensor2d(batch.map(e => pad(e.weights, 0)))
+    const at = (rate: number) =>
+      tf.scalar(learningRate(i, steps, { learning_rate: rate, lr_scheduler_type: 'cosine', warmup_steps: WARMUP }))
+    const rates = [at(MUON_RATE), at(ADAM_RATE)] as const
+    const [next, loss] = await update.async(state, ids, lossWeights, ...rates)
+    state = next
+    if (i % 25 === 0 || i === steps - 1) {
+      const seconds = (performance.now() - began) / 1000
+      console.log(`step ${i + 1}/${steps}  loss ${(await loss.data())[0]!.toFixed(4)}  ${seconds.toFixed(0)} s`)
+    }
+    tf.dispose([ids, lossWeights, loss, ...rates])
+  }
+  await saveWeights(join(out, 'model.safetensors'), state.weights, model.parameters, { layers: model.layers })
+  await writeManifest(out, steps, seed, (performance.now() - began) / 1000)
+  console.log(stats())
+}
+
+/** Muon on the matrices of the blocks, AdamW on embeddings, norms and biases; gradients are clipped to norm 1 first. */
+function step(state: State, grads: TensorTree, muonRate: tf.Tensor, adamRate: tf.Tensor): State {
+  const norm = tf.sqrt(tf.addN(tensorsOf(grads).map(g => tf.sum(tf.square(g)))))
+  const clipped = mapTensors(grads, g => tf.mul(g, tf.minimum(tf.div(1, tf.add(norm, 1e-6)), 1)))
+  const rest = adamw(
+    state.weights,
+    clipped,
+    { m: state.m, v: state.v, step: state.step },
+    { ...ADAM, learning_rate: adamRate },
+  )
+  const [g, momentum, adam] = [clipped, state.momentum, rest.weights].map(tensorsOf) as [
+    tf.Tensor[],
+    tf.Tensor[],
+    tf.Tensor[],
+  ]
+  const weights: tf.Tensor[] = []
+  const moments: tf.Tensor[] = []
+  eachTensor(state.weights, (w, path) => {
+    const i = weights.length
+    const block = path.endsWith('proj.weight') ? muon(w, g[i]!, momentum[i]!, muonRate) : undefined
+    weights.push(block?.weight ?? adam[i]!)
+    moments.push(block?.momentum ?? momentum[i]!)
+  })
+  return {
+    weights: withTensors(state.weights, weights),
+    momentum: withTensors(state.momentum, moments),
+    ...rest.state,
+  }
+}
+
+function conversation(tokenizer: Tokenizer, row: ReturnType<typeof corruptedReplies>[number]): Example {
+  const prompt = tokenizer.encode(tokenizer.chat(row.prompt), { specials: false })
+  const completion = [...tokenizer.encode(row.completion, { specials: false }), tokenizer.eos_token_id!]
+  return {
+    ids: [...prompt, ...completion],
+    weights: [...prompt.map(() => PROMPT_WEIGHT), ...completion.map(() => 1)],
+  }
+}
+
+function plain(tokenizer: Tokenizer, text: string): Example {
+  const ids = [...tokenizer.encode(text, { specials: false }), tokenizer.eos_token_id!]
+  return { ids, weights: ids.map(() => 1) }
+}
+
+async function writeTokenizer(out: string, texts: string[]): Promise<void> {
+  await mkdir(out, { recursive: true })
+  await write(out, 'tokenizer.json', trainBpe(texts, config.vocab_size, SPECIALS))
+  await write(out, 'tokenizer_config.json', {
+    tokenizer_class: 'Qwen2Tokenizer',
+    eos_token: '<|im_end|>',
+    pad_token: '<|endoftext|>',
+    bos_token: null,
+    model_max_length: config.max_position_embeddings,
+    clean_up_tokenization_spaces: false,
+    chat_template: CHAT_TEMPLATE,
+  })
+  await write(out, 'config.json', {
+    architectures: ['Qwen2ForCausalLM'],
+    model_type: 'qwen2',
+    hidden_act: 'silu',
+    ...config,
+    torch_dtype: 'float32',
+    eos_token_id: config.vocab_size - 1,
+    pad_token_id: config.vocab_size - 3,
+  })
+}
+
+async function writeManifest(out: string, steps: number, seed: number, seconds: number): Promise<void> {
+  const file = await readFile(join(out, 'model.safetensors'))
+  await write(out, 'manifest.json', {
+    name: 'tiny-qwen2',
+    made_by: `node dist/data/make/tinyQwen2.js --steps ${steps} --seed ${seed}`,
+    training_data: 'generated: arithmeticProblems, corruptedReplies, packedEquations (src/datasets)',
+    license: 'Apache-2.0',
+    seed,
+    steps,
+    training_seconds: Math.round(seconds),
+    bytes: file.length,
+    sha256: createHash('sha256').update(file).digest('hex'),
+  })
+}
+
+async function write(out: string, name: string, content: object): Promise<void> {
+  await writeFile(join(out, name), JSON.stringify(content, null, 2) + '\n')
+}
