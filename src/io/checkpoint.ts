@@ -1,9 +1,10 @@
 import { access } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { astype, type TensorTree } from '../xla/index.js'
+import { fromBytes, onXla, type TensorTree } from '../xla/index.js'
 import { readJson } from './json.js'
 import {
+  encodeTensor,
   openSafetensors,
   writeSafetensors,
   type StoredTensor,
@@ -45,13 +46,20 @@ export async function loadWeights(
 ): Promise<TensorTree> {
   const { layers, dtype = 'float32', ignore } = options
   checkNames(source, parameters, layers, ignore)
+  const half = dtype === 'bfloat16' && onXla()
+  if (dtype === 'bfloat16' && !half)
+    console.warn(`${source.path}: this backend stores float32; bfloat16 weights are widened.`)
   const leaves: [string, tf.Tensor][] = []
   for (const { path, name, shape } of parameters) {
     const names = expand(name, layers)
     const size = shape.reduce((n, d) => n * d, 1)
-    const stacked = new Float32Array(names.length * size)
-    for (const [i, layer] of names.entries()) stacked.set(await source.read(layer), i * size)
-    leaves.push([path, upload(stacked, name.includes('*') ? [layers, ...shape] : shape, dtype)])
+    const stacked = new Uint8Array(names.length * size * (half ? 2 : 4))
+    for (const [i, layer] of names.entries()) {
+      const values = encodeTensor(await source.read(layer), half ? 'BF16' : 'F32')
+      stacked.set(values, i * values.length)
+    }
+    const full = name.includes('*') ? [layers, ...shape] : shape
+    leaves.push([path, half ? fromBytes(stacked, full, 'bf16') : tf.tensor(new Float32Array(stacked.buffer), full)])
   }
   return treeOf(leaves)
 }
@@ -98,11 +106,6 @@ function leafAt(tree: TensorTree, path: string): tf.Tensor {
   for (const key of path.split('.')) node = (node as Record<string, TensorTree> | undefined)?.[key]
   if (node instanceof tf.Tensor) return node
   throw new Error(`saveWeights: the tree has no tensor at ${path}.`)
-}
-
-function upload(data: Float32Array, shape: number[], dtype: WeightType): tf.Tensor {
-  if (dtype === 'float32') return tf.tensor(data, shape)
-  return tf.tidy(() => astype(tf.tensor(data, shape), 'bf16'))
 }
 
 function checkNames(source: TensorSource, parameters: readonly Parameter[], layers: number, ignore?: RegExp): void {

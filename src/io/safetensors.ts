@@ -89,7 +89,7 @@ export async function writeSafetensors(
         throw new Error(
           `safetensors ${path}: "${name}" has ${data.length} values; its shape [${tensor.shape.join(',')}] needs ${needed}.`,
         )
-      await file.writeFile(encode(data, tensor.dtype))
+      await file.writeFile(encodeTensor(data, tensor.dtype))
     }
     await file.close()
     await rename(temporary, path)
@@ -192,7 +192,8 @@ function decode(bytes: Buffer, dtype: SafetensorsType, where: string): TensorDat
   }
 }
 
-function encode(data: TensorData, dtype: SafetensorsType): Uint8Array {
+/** Values as a file holds them, little-endian. */
+export function encodeTensor(data: TensorData, dtype: SafetensorsType): Uint8Array {
   switch (dtype) {
     case 'F32':
       return bytesOf(data instanceof Float32Array ? data : Float32Array.from(data))

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
-import { saveWeights } from '../../src/io/checkpoint.js'
+import { saveWeights, type WeightType } from '../../src/io/checkpoint.js'
 import { initQwen2, loadCausalModel, qwen2, qwen2Config } from '../../src/models/index.js'
 import { Fields, readJson } from '../../src/io/json.js'
 import { disposeTree, eachTensor, random, start } from '../../src/xla/index.js'
@@ -24,8 +24,8 @@ describe('Qwen2ForCausalLM', () => {
     tf.tensor(await expected.read(name), expected.tensors.get(name)!.shape, 'int32')
 
   /** Logits of a model directory on stored inputs, and their largest distance from the stored logits. */
-  async function distance(dir: string, inputs: string, logits: string): Promise<number> {
-    const { model, weights } = await loadCausalModel(fixture(dir))
+  async function distance(dir: string, inputs: string, logits: string, dtype?: WeightType): Promise<number> {
+    const { model, weights } = await loadCausalModel(fixture(dir), { dtype })
     const input = {
       input_ids: await tensor(`${inputs}.input_ids`),
       attention_mask: await tensor(`${inputs}.attention_mask`),
@@ -47,6 +47,10 @@ describe('Qwen2ForCausalLM', () => {
   })
   it('agrees with an untied head, bfloat16 in shards', async () => {
     assert.ok((await distance('qwen2_untied', 'left', 'untied.logits')) < PARITY)
+  })
+
+  it('computes in float32 from weights kept as bfloat16', async () => {
+    assert.ok((await distance('qwen2_untied', 'left', 'untied.logits', 'bfloat16')) < PARITY)
   })
 
   it('saves under the names it was loaded from', async () => {
