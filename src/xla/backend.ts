@@ -88,7 +88,9 @@ export class XlaBackend extends tf.KernelBackend {
   private entry(dataId: object): Entry {
     if (this.data.has(dataId)) return this.data.get(dataId)
     const program = this.donations.get(dataId)
-    throw program ? donated(program) : new Error('xla: this tensor is disposed')
+    if (program) throw donated(program)
+    if (tf.engine().state.tensorInfo.has(dataId)) return this.data.get(dataId) // moves it here from another backend
+    throw new Error('xla: this tensor is disposed')
   }
 
   // What tfjs asks of a backend

@@ -9,7 +9,7 @@ kernel<X, tf.CumsumAttrs>(tf.Cumsum, ({ x }, attrs) => cumulative('add', x, attr
 kernel<X, tf.CumprodAttrs>(tf.Cumprod, ({ x }, attrs) => cumulative('multiply', x, attrs))
 
 /** Reduces, for each place of an axis, all values up to it; `exclusive` leaves out its own, `reverse` starts at the end. */
-function cumulative(
+export function cumulative(
   reducer: 'add' | 'multiply',
   input: Node,
   { axis, exclusive, reverse }: tf.CumsumAttrs | tf.CumprodAttrs,

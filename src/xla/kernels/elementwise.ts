@@ -62,6 +62,9 @@ kernel<X>(tf.Softplus, ({ x }) =>
 kernel<X>(tf.Relu, ({ x }) => hlo.maximum(x, like(x, 0)))
 kernel<X>(tf.Relu6, ({ x }) => hlo.minimum(hlo.maximum(x, like(x, 0)), like(x, 6)))
 kernel<X>(tf.Elu, ({ x }) => select(compare('GE', x, like(x, 0)), x, hlo.unary('exponential_minus_one', x)))
+kernel<tf.EluGradInputs>(tf.EluGrad, ({ dy, y }) =>
+  select(compare('GE', y, like(y, 0)), dy, multiply(dy, add(y, like(y, 1)))),
+)
 const SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
 const SELU_SCALE = 1.0507009873554804934193349852946
 kernel<X>(tf.Selu, ({ x }) =>
@@ -134,6 +137,7 @@ for (const [name, direction] of Object.entries(COMPARE)) kernel<AB>(name, ({ a, 
 const truth = (x: Node): Node => (x.type === 'pred' ? x : compare('NE', x, like(x, 0)))
 kernel<AB>(tf.LogicalAnd, ({ a, b }) => hlo.binary('and', truth(a), truth(b)))
 kernel<AB>(tf.LogicalOr, ({ a, b }) => hlo.binary('or', truth(a), truth(b)))
+kernel<AB>(tf.BitwiseAnd, ({ a, b }) => hlo.binary('and', a, b))
 kernel<X>(tf.LogicalNot, ({ x }) => hlo.unary('not', truth(x)))
 
 /** A condition of rank 1 chooses whole rows. */

@@ -3,7 +3,8 @@ import type { BackendValues, DataType, KernelFunc, TensorInfo } from '@tensorflo
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu'
 import type { XlaBackend } from '../backend.js'
 
-type Inputs = Record<string, TensorInfo> | readonly TensorInfo[]
+/** Some kernels take lists of tensors under one name. */
+type Inputs = Record<string, TensorInfo | TensorInfo[]> | readonly TensorInfo[]
 
 /** Runs tfjs's own CPU kernel on the inputs' values: for strings and complex numbers, which the device does not store, and
  * where the result's shape depends on the values. Counted in {@link import('../engine.js').Stats.hostKernels}.
@@ -18,10 +19,12 @@ export function runOnHost(
   if (!kernel) throw new Error(`xla: ${kernelName} is not implemented for strings and complex numbers`)
   xla.engine.stats.hostKernels++
   const host = new MathBackendCPU()
-  const moved = Array.isArray(inputs)
-    ? (inputs as readonly TensorInfo[]).map(x => toHost(kernelName, xla, host, x))
-    : Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, x && toHost(kernelName, xla, host, x)]))
-  const result = kernel.kernelFunc({ inputs: moved, attrs, backend: host } as unknown as Parameters<KernelFunc>[0])
+  const moved = (x: TensorInfo | readonly TensorInfo[]): unknown =>
+    Array.isArray(x) ? x.map(moved) : x && toHost(kernelName, xla, host, x as TensorInfo)
+  const given = Array.isArray(inputs)
+    ? moved(inputs as readonly TensorInfo[])
+    : Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, moved(x as TensorInfo)]))
+  const result = kernel.kernelFunc({ inputs: given, attrs, backend: host } as unknown as Parameters<KernelFunc>[0])
   return Array.isArray(result) ? result.map(r => fromHost(xla, host, r)) : fromHost(xla, host, result)
 }
 

@@ -27,7 +27,8 @@ kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis
   return hlo.reshape(hlo.gather(hlo.reshape(x, flat), hlo.concatenate(pairs, 2), axes, taken), shape)
 })
 
-function take(x: Node, indices: Node, axis: number): Node {
+/** The slices of x along an axis that the indices name, in the place of that axis. */
+export function take(x: Node, indices: Node, axis: number): Node {
   const rank = indices.shape.length
   const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)]
   if (sizeOf(shape) === 0) return hlo.fill(0, shape, x.type)
@@ -67,8 +68,8 @@ kernel<tf.TensorScatterUpdateInputs>(tf.TensorScatterUpdate, ({ tensor, indices,
   write(tensor, indices, hlo.convert(updates, tensor.type), 'replace'),
 )
 
-/** Adds updates [..., rest of x] at indices [..., K] of the first K axes of x; half precision is summed in f32. */
-function accumulate(x: Node, indices: Node, updates: Node): Node {
+/** Adds updates [..., ...rest of x] at indices [..., K] of the first K axes of x; half precision is summed in f32. */
+export function accumulate(x: Node, indices: Node, updates: Node): Node {
   if (x.type === 'pred') return write(x, indices, updates, 'or')
   const wide = isFloat(x.type) ? 'f32' : x.type
   return hlo.convert(write(hlo.convert(x, wide), indices, hlo.convert(updates, wide), 'add'), x.type)
@@ -98,5 +99,17 @@ kernel<{ x: TensorInfo; segmentIds: TensorInfo }, tf.UnsortedSegmentSumAttrs>(
     const count = sizeOf(segmentIds.shape)
     const zeros = hlo.fill(0, [numSegments, ...rest], x.type === 'pred' ? 's32' : x.type)
     return accumulate(zeros, hlo.reshape(segmentIds, [count, 1]), hlo.reshape(x, [count, ...rest]))
+  },
+)
+
+/** Values written over a default at indices [N] or [N, K]. */
+kernel<tf.SparseToDenseInputs, tf.SparseToDenseAttrs>(
+  tf.SparseToDense,
+  ({ sparseIndices, sparseValues, defaultValue }, { outputShape }) => {
+    const base = hlo.broadcast(hlo.convert(defaultValue, sparseValues.type), outputShape)
+    const scalar = sparseIndices.shape.length === 0
+    const indices = scalar ? hlo.reshape(sparseIndices, [1]) : sparseIndices
+    const count = indices.shape[0]!
+    return write(base, indices, hlo.broadcast(sparseValues, [count]), 'replace')
   },
 )

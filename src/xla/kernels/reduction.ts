@@ -55,11 +55,13 @@ function argument(x: Node, axis: number | number[], direction: 'GT' | 'LT'): Nod
   return hlo.reduce('minimum', hlo.select(hit, index, hlo.like(index, x.shape[a]! - 1)), [a])
 }
 
-/** Softmax over the last axis, in f32 whatever the type. */
-kernel<tf.SoftmaxInputs, tf.SoftmaxAttrs>(tf.Softmax, ({ logits }, { dim }) => {
-  const [exponent, sum] = exponentials(logits, dim)
+/** Softmax over an axis, computed in f32 whatever the type. */
+kernel<tf.SoftmaxInputs, tf.SoftmaxAttrs>(tf.Softmax, ({ logits }, { dim }) => softmax(logits, dim))
+
+export function softmax(logits: Node, axis: number): Node {
+  const [exponent, sum] = exponentials(logits, axis)
   return hlo.convert(hlo.divide(exponent, sum), resultType(logits))
-})
+}
 
 kernel<tf.LogSoftmaxInputs, tf.LogSoftmaxAttrs>(tf.LogSoftmax, ({ logits }, { axis }) => {
   const [, sum, shifted] = exponentials(logits, axis)

@@ -130,6 +130,14 @@ kernel<X, tf.MirrorPadAttrs>(tf.MirrorPad, ({ x }, { paddings, mode }) => {
   }, x)
 })
 
+/** [...] → [..., ...] with the values on the diagonal, zeros elsewhere. */
+kernel<X>(tf.Diag, ({ x }) => {
+  const n = sizeOf(x.shape)
+  const on = hlo.compare('EQ', hlo.iota([n, n], 0, 's32'), hlo.iota([n, n], 1, 's32'))
+  const values = hlo.reshape(x, [n])
+  return hlo.reshape(hlo.select(on, values, hlo.like(values, 0)), [...x.shape, ...x.shape])
+})
+
 // Creation
 
 rawKernel(tf.Fill, (backend, _, attrs) => {

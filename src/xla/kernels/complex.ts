@@ -1,0 +1,31 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { TensorInfo } from '@tensorflow/tfjs-core'
+import type { Node } from '../graph.js'
+import * as hlo from '../hlo.js'
+import { hostKernels, rawKernel } from './register.js'
+
+/* A complex tensor is a pair of real ones. Its parts stay on the device; other operations on it run on the host. */
+
+rawKernel(tf.Complex, (backend, { real, imag }) => backend.complex(real!, imag!))
+
+for (const [name, part] of [
+  [tf.Real, 'real'],
+  [tf.Imag, 'imag'],
+] as const)
+  rawKernel(name, (backend, { input }) => {
+    if (input!.dtype === 'complex64') {
+      const { dataId } = backend.complexParts(input!)[part]
+      backend.incRef(dataId)
+      return { dataId, shape: input!.shape, dtype: 'float32' }
+    }
+    const x = backend.node(input!)
+    return backend.info(part === 'real' ? hlo.convert(x, 'f32') : hlo.fill(0, x.shape, 'f32'))
+  })
+
+rawKernel(tf.ComplexAbs, (backend, { x }) => {
+  const { real, imag } = backend.complexParts(x!)
+  const [a, b] = [real, imag].map(part => backend.node({ ...part, shape: x!.shape } as TensorInfo)) as [Node, Node]
+  return backend.info(hlo.unary('sqrt', hlo.add(hlo.multiply(a, a), hlo.multiply(b, b))))
+})
+
+hostKernels(tf.FFT, tf.IFFT)
