@@ -17,6 +17,8 @@ export interface RunOptions {
   /** Does one update a pull. */
   rows: AsyncIterator<Row, void>
   state: () => TrainState
+  /** Frees what the state holds beside the policy's weights. */
+  free: () => void
 }
 
 /** A training run: does an update whenever someone asks for the next row, and keeps the rows.
@@ -35,6 +37,7 @@ export class Run implements AsyncIterable<Row> {
   readonly rows: Row[] = []
   readonly #source: AsyncIterator<Row, void>
   readonly #state: () => TrainState
+  readonly #free: () => void
   #advancing: Promise<boolean> | undefined
   #error: { reason: unknown } | undefined
 
@@ -45,6 +48,7 @@ export class Run implements AsyncIterable<Row> {
     this.steps = options.steps
     this.#source = options.rows
     this.#state = options.state
+    this.#free = options.free
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<Row> {
@@ -88,6 +92,12 @@ export class Run implements AsyncIterable<Row> {
       show(true)
     }
     return this
+  }
+
+  /** Frees moments and the like, but not the policy's weights; the rows stay. An unfinished run ends here. */
+  dispose(): void {
+    void this.#source.return?.()
+    this.#free()
   }
 
   /** Does one update for all who wait for it; false at the end. */

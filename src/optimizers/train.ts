@@ -113,7 +113,16 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     }
   }
 
-  return new Run({ name: config.run_name ?? name, seed: config.seed, config, steps, rows: source(), state: begin })
+  const free = () => disposeTree({ ...state, trainable: {} })
+  return new Run({
+    name: config.run_name ?? name,
+    seed: config.seed,
+    config,
+    steps,
+    rows: source(),
+    state: begin,
+    free,
+  })
 }
 
 function firstState(policy: Policy, seed: number): TrainState {

@@ -143,10 +143,15 @@ describe('grpo', function () {
   })
 
   it('leaks no tensor', async () => {
-    const run = grpo(new LettersPolicy(), prompts, rewards(), { ...args, max_steps: 50, beta: 0.1 })
+    const before = tf.memory().numTensors
+    const policy = new LettersPolicy()
+    const run = grpo(policy, prompts, rewards(), { ...args, max_steps: 50, beta: 0.1 })
     const counts: number[] = []
     for await (const row of run) if (row.step === 5 || row.step === 50) counts.push(tf.memory().numTensors)
     assert.equal(counts[0], counts[1])
+    run.dispose()
+    policy.dispose()
+    assert.equal(tf.memory().numTensors, before)
   })
 
   it('refuses what does not fit before it draws anything', () => {

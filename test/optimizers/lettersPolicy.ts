@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { rng } from '../../src/datasets/index.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from '../../src/policies/policy.js'
-import { mapTensors, type TensorTree } from '../../src/xla/index.js'
+import { disposeTree, mapTensors, type TensorTree } from '../../src/xla/index.js'
 
 /** Letters that an answer may hold; the first ends it. */
 export const LETTERS = '.abc'
@@ -75,7 +75,7 @@ export class LettersPolicy implements Policy<number, string> {
   }
 
   dispose(): void {
-    for (const tree of [this.weights.trainable, this.reference.trainable]) mapTensors(tree, t => (t.dispose(), t))
+    disposeTree([this.weights, this.reference.trainable])
   }
 
   /** Probability of an answer (first letters count, so "ab." is different from "ab"). */

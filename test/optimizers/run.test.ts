@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict'
 import { Run, type Row, type TrainState } from '../../src/optimizers/index.js'
+import { setNotebook, type Notebook } from '../../src/widgets/notebook.js'
 
 const run = (rows: () => AsyncGenerator<Row, void>) =>
-  new Run({ name: 'test', seed: 1, config: {}, steps: 3, rows: rows(), state: () => ({}) as TrainState })
+  new Run({
+    name: 'test',
+    seed: 1,
+    config: {},
+    steps: 3,
+    rows: rows(),
+    state: () => ({}) as TrainState,
+    free: () => {},
+  })
 
 async function* three(): AsyncGenerator<Row, void> {
   for (let step = 1; step <= 3; step++) yield await Promise.resolve({ step })
@@ -67,5 +76,27 @@ describe('Run', () => {
     } finally {
       Reflect.deleteProperty(globals, signal)
     }
+  })
+
+  it('live shows progress and a chart, each in one place, and ends with the last row', async () => {
+    const shown = new Map<string, unknown[]>()
+    const show: Notebook['show'] = (value, { id }) => void shown.set(id, [...(shown.get(id) ?? []), value])
+    setNotebook({ show } as Notebook)
+    try {
+      await run(three).live(r => `${r.rows.length} rows`)
+    } finally {
+      setNotebook(undefined)
+    }
+    const [progress, chart] = [...shown.values()]
+    assert.match(String(progress!.at(-1)), /^test: step 3\/3 · .* steps\/s · done$/)
+    assert.deepEqual(chart!.at(-1), '3 rows')
+    assert.equal(shown.size, 2)
+  })
+
+  it('an unfinished run ends when it is disposed', async () => {
+    const r = run(three)
+    for await (const row of r) if (row.step === 1) break
+    r.dispose()
+    assert.deepEqual((await r.done()).rows, [{ step: 1 }])
   })
 })
