@@ -18,9 +18,10 @@ export class Cells {
 
   /** Runs a cell.
    * @param name how stack traces call it
+   * @param signal aborted before the code starts, it keeps it from starting
    * @returns the value of its last expression
    * @throws TypeScriptError before anything has run; whatever the code throws */
-  async execute(code: string, name: string): Promise<unknown> {
+  async execute(code: string, name: string, signal?: AbortSignal): Promise<unknown> {
     const { module, files, declarations, result } = this.#compiler.compile(this.#declarations, code)
     this.#modules.update(files)
     await this.#modules.run(module, {
@@ -33,6 +34,7 @@ export class Cells {
         this.#declarations = declarations
         // V8 drops the pending microtasks of a terminated cell: let none of ours be among them.
         await setImmediate()
+        signal?.throwIfAborted()
       },
     })
     if (result === undefined) return undefined

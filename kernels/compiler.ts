@@ -45,7 +45,7 @@ export class Compiler {
   compile(declarations: string, code: string): Compiled {
     const converted = uninterrupted(() => {
       this.#changed()
-      return this.#convert(declarations, code)
+      return this.#convert(declarations, withoutExport(code))
     })
     if (converted.diagnostics.length > 0) throw new TypeScriptError(code, converted.diagnostics)
     return {
@@ -56,14 +56,12 @@ export class Compiler {
     }
   }
 
-  /** A variable whose type has no name outside its module cannot be declared to later cells: there it is `any`. */
+  /** A type that cannot be written, as it has no name outside its module, cannot be declared to later cells: `any` is. */
   #convert(declarations: string, code: string): ConvertResult {
     const converted = this.#converter.convert(declarations, code)
     const unnameable = converted.diagnostics.filter(({ code, fileName }) => UNNAMEABLE.has(code) && !fileName)
     if (unnameable.length === 0 || unnameable.length < converted.diagnostics.length) return converted
-    const ends = [...new Set(unnameable.map(({ end }) => end.offset))].sort((a, b) => b - a)
-    const annotated = ends.reduce((text, end) => `${text.slice(0, end)}: any${text.slice(end)}`, code)
-    const again = this.#converter.convert(declarations, annotated)
+    const again = this.#converter.convert(declarations, withAny(code, new Set(unnameable.map(({ end }) => end.offset))))
     return again.diagnostics.length === 0 ? again : converted
   }
 
@@ -83,8 +81,35 @@ export class Compiler {
   }
 }
 
-/** Diagnostics on a variable: its inferred type uses a private name, names no package, or is too long to write. */
-const UNNAMEABLE = new Set([4023, 4024, 4025, 2527, 2742, 7056])
+/** Diagnostics on the name of a variable or function: its inferred type uses a private name, or is too long. */
+const UNNAMEABLE = new Set([4023, 4024, 4025, 4058, 4059, 4060, 2527, 2742, 7056])
+
+/** Blanks the word `export` at the top level: a cell exports all its names anyway. */
+function withoutExport(code: string): string {
+  if (!code.includes('export')) return code
+  const { statements } = ts.createSourceFile('cell.ts', code, ts.ScriptTarget.ES2022, true)
+  const words = statements.flatMap(statement => {
+    const modifiers = ts.canHaveModifiers(statement) ? (ts.getModifiers(statement) ?? []) : []
+    const [first, second] = modifiers.map(({ kind }) => kind)
+    return first === ts.SyntaxKind.ExportKeyword && second !== ts.SyntaxKind.DefaultKeyword ? [modifiers[0]!] : []
+  })
+  return words.reduce((text, word) => text.slice(0, word.getStart()) + '      ' + text.slice(word.end), code)
+}
+
+/** Annotates the variables and functions whose names end at the given offsets as `any`. */
+function withAny(code: string, ends: ReadonlySet<number>): string {
+  const places = new Set<number>()
+  const visit = (node: TypeScript.Node, declared?: TypeScript.VariableDeclaration): void => {
+    if (ts.isVariableDeclaration(node)) declared = node
+    else if (ts.isFunctionDeclaration(node) && node.name && ends.has(node.name.end))
+      places.add(code.indexOf(')', node.parameters.end) + 1)
+    else if (ts.isIdentifier(node) && declared && ends.has(node.end)) places.add(declared.name.end)
+    ts.forEachChild(node, child => visit(child, declared))
+  }
+  visit(ts.createSourceFile('cell.ts', code, ts.ScriptTarget.ES2022))
+  const backwards = [...places].sort((a, b) => b - a)
+  return backwards.reduce((text, place) => `${text.slice(0, place)}: any${text.slice(place)}`, code)
+}
 
 /** Names every cell has without an import; the runtime puts the values on `globalThis`. */
 const globals = `

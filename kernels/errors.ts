@@ -6,6 +6,9 @@ import type { Position } from './lower.js'
 const red = (text: string) => `\u001b[31m${text}\u001b[39m`
 const dim = (text: string) => `\u001b[2m${text}\u001b[22m`
 
+/** The diagnostic for an import from outside the notebook's folder. */
+const OUTSIDE = 6059
+
 /** What the compiler found wrong with a cell; nothing of the cell has run. */
 export class TypeScriptError extends Error {
   override readonly name = 'TypeScriptError'
@@ -25,7 +28,9 @@ export class TypeScriptError extends Error {
       const before = this.#diagnostics[i - 1]
       if (before?.start.offset === start.offset && before.fileName === fileName) return [`  ${messageText}`]
       const at = { line: start.line + 1, column: start.character + 1 }
-      const title = `${fileName ?? 'cell'}:${at.line}:${at.column} - ${red('error')} ${dim(`TS${code}:`)} ${messageText}`
+      const message =
+        code === OUTSIDE ? `${messageText} Local files lie in the notebook's folder or below.` : messageText
+      const title = `${fileName ?? 'cell'}:${at.line}:${at.column} - ${red('error')} ${dim(`TS${code}:`)} ${message}`
       return fileName === undefined ? [title, ...excerpt(this.#code, at, end.offset - start.offset)] : [title]
     })
   }
@@ -45,7 +50,7 @@ interface Source {
   readonly text?: string | undefined
 }
 const sources = new Map<string, Source>()
-const internal = [/^node:/, new RegExp(`^(file://)?${fileURLToPath(new URL('.', import.meta.url))}`)]
+const kernel = new RegExp(`^(file://)?${fileURLToPath(new URL('.', import.meta.url))}`)
 
 /** Makes the stack frames of compiled code show positions of what the user wrote.
  * @param file the name under which the code runs
@@ -54,11 +59,14 @@ export function registerSource(file: string, source: Source): void {
   sources.set(file, source)
 }
 
-/** Rewrites the frames of all errors of this thread: compiled positions become the user's, internal frames go. */
+/** Rewrites the frames of all errors of this thread: compiled positions become the user's; frames of Node go, and those
+ * of the kernel unless there are no others. */
 export function installStackTraces(): void {
   Error.prepareStackTrace = (error, sites) => {
-    const visible = sites.filter(site => !internal.some(pattern => pattern.test(site.getFileName() ?? 'node:')))
-    return [title(error), ...(visible.length > 0 ? visible : sites).map(site => `    at ${frame(site)}`)].join('\n')
+    const fileOf = (site: NodeJS.CallSite) => site.getFileName() ?? 'node:'
+    const outer = sites.filter(site => !fileOf(site).startsWith('node:'))
+    const users = outer.filter(site => !kernel.test(fileOf(site)))
+    return [title(error), ...(users.length > 0 ? users : outer).map(site => `    at ${frame(site)}`)].join('\n')
   }
 }
 
@@ -93,7 +101,9 @@ export function failure(thrown: unknown): Failure {
   if (thrown instanceof TypeScriptError || thrown instanceof KeyboardInterrupt)
     return { ename, evalue, traceback: thrown.traceback }
   if (!(thrown instanceof Error)) return { ename, evalue, traceback: [`${red(ename)}: ${evalue}`] }
-  const lines = describe(thrown).split('\n')
+  const lines = describe(thrown)
+    .replace(/^\[(.*)\]/, '$1') // around an error without frames
+    .split('\n')
   const place = /(cell\[\d+\]):(\d+):(\d+)/.exec(thrown.stack ?? '')
   const text = place ? sources.get(place[1]!)?.text : undefined
   const mark = place && text ? excerpt(text, { line: Number(place[2]), column: Number(place[3]) }) : []

@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { Publisher, Reply, Router } from 'zeromq'
+import { gather } from './gather.js'
 import { info } from './info.js'
 import { interrupter } from './interrupt.js'
-import type { ToRuntime } from './threads.js'
+import type { FromRuntime, ToRuntime } from './threads.js'
 import { decode, encode, readConnection, replyType, type Content, type Message, type Outgoing } from './wire.js'
 
 // The kernel's process: `node main.js CONNECTION_FILE`. This thread owns every socket, so that interrupts and
@@ -42,7 +43,12 @@ const tell = (message: ToRuntime) => worker.postMessage(message)
 const open = new Map<string, Message>()
 let ending: { readonly reason: string } | undefined
 
-worker.on('message', (message: Outgoing) => {
+const { print, flush } = gather(({ name, text, parent }) =>
+  send({ channel: 'iopub', type: 'stream', content: JSON.stringify({ name, text }), parent }),
+)
+worker.on('message', (message: FromRuntime) => {
+  if ('text' in message) return print(message)
+  flush()
   if (message.type === 'execute_reply' && message.parent) open.delete(message.parent.msg_id)
   void send(message)
 })
@@ -60,6 +66,8 @@ worker.on('exit', code => {
 
 /** Ends the process and says why. A second engine in the same process is not possible, so the server starts a new one. */
 async function die(code: number): Promise<void> {
+  flush()
+  if (open.size > 0 || code !== 0) console.error(ending!.reason) // to the server's log
   const evalue = `${ending!.reason} The kernel ends; its variables are lost.`
   for (const request of open.values()) {
     const content = { ename: 'KernelDied', evalue, traceback: [`\u001b[31mKernelDied\u001b[39m: ${evalue}`] }
@@ -72,7 +80,7 @@ async function die(code: number): Promise<void> {
 }
 
 async function shutdown(request: Message): Promise<void> {
-  ending = { reason: 'Shut down.' }
+  ending = { reason: '' }
   open.clear()
   await reply('control', request, { status: 'ok', restart: request.content['restart'] === true })
   tell({ kind: 'shutdown' }) // lets `exit` listeners of user code run

@@ -11,15 +11,15 @@ import { complete, inspect, isComplete } from './introspection.js'
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
-import { SEEN, type ToRuntime } from './threads.js'
+import { SEEN, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
-import { replyType, type Content, type Message, type Outgoing } from './wire.js'
+import { replyType, type Content, type Message } from './wire.js'
 
 // The worker: user code, the compiler and the engine. It answers what arrives on the shell socket; main.ts sends it.
 
 const port = parentPort!
 const flags = workerData as Int32Array
-const post = (message: Outgoing) => port.postMessage(message)
+const post = (message: FromRuntime) => port.postMessage(message)
 
 /** The execute request that runs or ran last, and the comm message whose callback runs now: output belongs to them.
  * (Output that a callback prints later, after an await, goes to the cell; display handles have their own place.) */
@@ -38,7 +38,6 @@ for (const name of ['stdout', 'stderr'] as const)
     if (typeof finished === 'function') (finished as () => void)()
     return true
   }
-process.on('exit', () => output.flush())
 process.on('uncaughtException', error => report('Uncaught error in a callback', error))
 process.on('unhandledRejection', error => report('Unhandled rejection', error))
 
@@ -118,7 +117,7 @@ async function execute({ content }: Message): Promise<Content> {
   if (silent !== true) output.publish('execute_input', { code: source, execution_count })
   try {
     const data = await interruptible(async () => {
-      const value = await cells.execute(source, `cell[${execution_count}]`)
+      const value = await cells.execute(source, `cell[${execution_count}]`, run.controller.signal)
       return value === undefined ? {} : await mimeBundle(value)
     })
     if (silent !== true && Object.keys(data).length > 0)
@@ -179,7 +178,6 @@ async function ask(prompt: string, password: boolean): Promise<string> {
   if (cell?.content['allow_stdin'] !== true)
     throw new Error('input: this front end takes no input, needs an interactive notebook. Set the value in the code.')
   const { header, idents } = cell
-  output.flush()
   post({
     channel: 'stdin',
     type: 'input_request',
@@ -201,7 +199,6 @@ function receiveComm(message: Message): undefined {
   } catch (error) {
     report('Error in a widget callback', error)
   } finally {
-    output.flush()
     callback = undefined
   }
 }

@@ -1,10 +1,22 @@
-import type { Message } from './wire.js'
+import type { Header, Message, Outgoing } from './wire.js'
 
-/** What the main thread tells the runtime; the runtime answers with `Outgoing` messages, ready to be signed. */
+/** What the main thread tells the runtime. */
 export type ToRuntime =
   | { readonly kind: 'shell' | 'stdin'; readonly message: Message }
   | { readonly kind: 'interrupt'; readonly id: number }
   | { readonly kind: 'shutdown' }
+
+export type StreamName = 'stdout' | 'stderr'
+
+/** Text that a cell prints. */
+export interface Print {
+  readonly name: StreamName
+  readonly text: string
+  readonly parent: Header | undefined
+}
+
+/** What the runtime tells the main thread: text to gather, and messages ready to be signed. */
+export type FromRuntime = Outgoing | Print
 
 /** Slots of the shared Int32Array: the last interrupt the runtime has seen, and whether the compiler runs (which must
  * not be terminated half-way: its state would be lost). */

@@ -27,6 +27,7 @@ export class Client {
   readonly #listeners = new Set<(message: Message) => void>()
   readonly #connection: Connection
   process!: ChildProcess
+  #log = ''
   /** Answers the kernel's questions to the user. */
   answerInput: (prompt: string) => string = () => ''
 
@@ -48,7 +49,12 @@ export class Client {
     const file = join(this.folder, 'connection.json')
     writeFileSync(file, JSON.stringify(this.#connection))
     const variables = { ...process.env, REWARDLAB_HISTORY: join(this.folder, 'history.jsonl'), ...env }
-    this.process = spawn(process.execPath, [main, file], { cwd: this.folder, env: variables, stdio: 'inherit' })
+    this.process = spawn(process.execPath, [main, file], {
+      cwd: this.folder,
+      env: variables,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    this.process.stderr!.on('data', chunk => (this.#log += String(chunk)))
     const identity = randomUUID()
     for (const channel of ['shell', 'control', 'stdin'] as const) {
       Object.assign(this.#sockets[channel], { routingId: identity, linger: 0 })
@@ -111,7 +117,7 @@ export class Client {
       }
       await setTimeout(5)
     }
-    throw new Error(`${type}: no answer within 20 s`)
+    throw new Error(`${type}: no answer within 20 s. ${this.#log}`)
   }
 
   execute(code: string, options: Content = {}): Promise<Answer> {
