@@ -59,24 +59,29 @@ export function registerSource(file: string, source: Source): void {
   sources.set(file, source)
 }
 
+/** Its text is a line of a stack without `at`. */
+interface Site extends NodeJS.CallSite {
+  toString(): string
+}
+
 /** Rewrites the frames of all errors of this thread: compiled positions become the user's; frames of Node go, and those
  * of the kernel unless there are no others. */
 export function installStackTraces(): void {
-  Error.prepareStackTrace = (error, sites) => {
-    const fileOf = (site: NodeJS.CallSite) => site.getFileName() ?? 'node:'
+  Error.prepareStackTrace = (error, sites: Site[]) => {
+    const fileOf = (site: Site) => site.getFileName() ?? 'node:'
     const outer = sites.filter(site => !fileOf(site).startsWith('node:'))
     const users = outer.filter(site => !kernel.test(fileOf(site)))
     return [title(error), ...(users.length > 0 ? users : outer).map(site => `    at ${frame(site)}`)].join('\n')
   }
 }
 
-function frame(site: NodeJS.CallSite): string {
+function frame(site: Site): string {
   const file = site.getFileName() ?? ''
   const [line, column] = [site.getLineNumber() ?? 1, site.getColumnNumber() ?? 1]
   const source = sources.get(file)
-  if (!source) return String(site)
+  if (!source) return site.toString()
   const at = source.origin({ line, column })
-  return String(site).replace(`${file}:${line}:${column}`, `${file}:${at.line}:${at.column}`)
+  return site.toString().replace(`${file}:${line}:${column}`, `${file}:${at.line}:${at.column}`)
 }
 
 function title(error: unknown): string {

@@ -43,9 +43,9 @@ const tell = (message: ToRuntime) => worker.postMessage(message)
 const open = new Map<string, Message>()
 let ending: { readonly reason: string } | undefined
 
-const { print, flush } = gather(({ name, text, parent }) =>
-  send({ channel: 'iopub', type: 'stream', content: JSON.stringify({ name, text }), parent }),
-)
+const { print, flush } = gather(({ name, text, parent }) => {
+  void send({ channel: 'iopub', type: 'stream', content: JSON.stringify({ name, text }), parent })
+})
 worker.on('message', (message: FromRuntime) => {
   if ('text' in message) return print(message)
   flush()

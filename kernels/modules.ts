@@ -125,7 +125,9 @@ async function importPackage(id: string, folder: string): Promise<Namespace> {
   } catch (error) {
     if (!isMissing(error, id)) throw error
     const name = id.split('/', id.startsWith('@') ? 2 : 1).join('/')
-    throw new Error(`import '${id}': no such package in or above ${folder}. Run \`npm install ${name}\` there.`)
+    throw new Error(`import '${id}': no such package in or above ${folder}. Run \`npm install ${name}\` there.`, {
+      cause: error,
+    })
   }
 }
 

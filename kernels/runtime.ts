@@ -42,7 +42,12 @@ process.on('uncaughtException', error => report('Uncaught error in a callback', 
 process.on('unhandledRejection', error => report('Unhandled rejection', error))
 
 /** The run of a cell; its signal tells long work to stop. */
-let run = { controller: new AbortController(), reject: (_: KeyboardInterrupt) => {}, closeScopes: () => {} }
+let run: Run = { controller: new AbortController(), reject: () => {}, closeScopes: () => {} }
+interface Run {
+  readonly controller: AbortController
+  readonly reject: (error: KeyboardInterrupt) => void
+  readonly closeScopes: () => void
+}
 let asked: { readonly resolve: (line: string) => void; readonly reject: (error: Error) => void } | undefined
 
 /** What the modules of `src` find on the global object: the signal of the running cell, and callbacks that repair state

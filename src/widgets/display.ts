@@ -51,7 +51,7 @@ function show(value: unknown, id: string, update: boolean): void {
 async function print(value: unknown): Promise<void> {
   const bundle = isDisplayable(value) ? await value[displaySymbol]() : { 'text/plain': plainText(value) }
   const text = bundle['text/plain']
-  if (text !== undefined) process.stdout.write(`${String(text)}\n`)
+  if (text !== undefined) process.stdout.write(`${plainText(text)}\n`)
 }
 
 export const isDisplayable = (value: unknown): value is Displayable =>

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { displaySymbol, type Displayable } from './display.js'
 import { notebook, type Comm } from './notebook.js'
+import { plainText } from './plainText.js'
 
 export type WidgetState = Record<string, unknown>
 
@@ -55,7 +56,8 @@ export class Widget implements Displayable {
 
   [displaySymbol](): Record<string, unknown> {
     const view = { version_major: 2, version_minor: 0, model_id: this.id }
-    const text = `${String(this.#state['_model_name'])}: ${String(this.#state['value'] ?? this.#state['description'] ?? '')}`
+    const { _model_name, value, description } = this.#state
+    const text = `${String(_model_name)}: ${plainText(value ?? description ?? '')}`
     return { 'text/plain': text, 'application/vnd.jupyter.widget-view+json': view }
   }
 

@@ -128,7 +128,7 @@ export class Client {
     return this.request('interrupt_request', {}, 'control')
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.process.kill('SIGKILL')
     for (const socket of [...Object.values(this.#sockets), this.#iopub]) socket.close()
     rmSync(this.folder, { recursive: true, force: true })

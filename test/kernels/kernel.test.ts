@@ -413,14 +413,14 @@ describe('a kernel that ends', function () {
     assert.equal(stream(answer), 'last words\n')
     assert.match(String(answer.reply['evalue']), /process\.exit\(3\) was called.*variables are lost/)
     assert.equal(await exitCode(kernel), 3)
-    await kernel.stop()
+    kernel.stop()
   })
 
   it('says so when the heap is full', async () => {
     const kernel = await Client.start({ NODE_OPTIONS: '--max-old-space-size=200' })
     const answer = await kernel.execute('const hoard: number[][] = []; for (;;) hoard.push(new Array(1e5).fill(0.5))')
     assert.match(String(answer.reply['evalue']), /heap is full/)
-    await kernel.stop()
+    kernel.stop()
   })
 
   it('shuts down when asked, and keeps its history on disk', async () => {
@@ -432,7 +432,8 @@ describe('a kernel that ends', function () {
     const next = await Client.start({ REWARDLAB_HISTORY: join(kernel.folder, 'history.jsonl') })
     const { reply: kept } = await next.request('history_request', { hist_access_type: 'tail', n: 5, output: false })
     assert.deepEqual(kept['history'], [[1, 1, '"remember"']])
-    await Promise.all([kernel.stop(), next.stop()])
+    kernel.stop()
+    next.stop()
   })
 
   it('does so when the server that started it is gone', async () => {
@@ -440,7 +441,7 @@ describe('a kernel that ends', function () {
     const kernel = await Client.start({ JPY_PARENT_PID: String(server.pid) })
     server.kill('SIGKILL')
     await exitCode(kernel)
-    await kernel.stop()
+    kernel.stop()
   })
 })
 

@@ -26,9 +26,9 @@ class FakeNotebook implements Notebook {
   readonly #comms = new Map<string, Comm>()
 
   show = (value: unknown, { update }: { update: boolean }) => void this.shown.push([value, update])
-  bundle = async (value: unknown) => ({ 'text/plain': String(value) })
+  bundle = (value: unknown) => Promise.resolve({ 'text/plain': value })
   clearOutput = () => {}
-  input = async () => ''
+  input = () => Promise.resolve('')
 
   openComm(_target: string, data: State, { buffers = [] }: { readonly buffers?: readonly Uint8Array[] } = {}): Comm {
     const id = `comm${this.opened.length}`
@@ -114,7 +114,7 @@ describe('widgets', () => {
     assert.deepEqual(outputs, [[{ output_type: 'display_data', data: { 'text/plain': 'new' }, metadata: {} }]])
   })
 
-  it('turn the weights of rewards, which turn them, and redraw', async () => {
+  it('turn the weights of rewards, which turn them, and redraw', () => {
     const rewards = weighted({ format: [answerFormat(), 0.3], correct: [exactAnswer(), 0.7] })
     const drawn: number[] = []
     weightsPanel(rewards, { chart: weights => drawn.push(weights['format']!) })
