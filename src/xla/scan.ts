@@ -117,7 +117,8 @@ function closedOver(xla: XlaBackend, plan: Plan, carries: tf.Tensor[], slices: t
     }),
   )
   trace.close()
-  return [...found.values()]
+  // A gradient taken inside saves clones of outer tensors, which are gone by now; the originals are here too.
+  return [...found.values()].filter(t => !t.isDisposed)
 }
 
 rawKernel(SCAN, (xla, inputs, attrs) => {
