@@ -178,9 +178,10 @@ function watchOnDemand(): () => void {
   const watched = new Map<string, { readonly notify: TypeScript.FileWatcherCallback; modified: number }>()
   const modifiedAt = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
   ts.sys.watchFile = (path, notify) => {
-    if (!path.includes('/node_modules/') && !path.endsWith('.d.ts'))
-      watched.set(path, { notify, modified: modifiedAt(path) })
-    return { close: () => watched.delete(path) }
+    if (path.includes('/node_modules/') || path.startsWith(join(installation, 'dist'))) return { close: () => {} }
+    const file = { notify, modified: modifiedAt(path) }
+    watched.set(path, file)
+    return { close: () => watched.get(path) === file && watched.delete(path) }
   }
   ts.sys.watchDirectory = () => ({ close: () => {} })
   return () => {

@@ -23,10 +23,12 @@ const sockets = {
 const heartbeat = new Reply()
 
 /** zeromq allows one send at a time on a socket: each waits for the one before. */
-const sending = { shell: done(), control: done(), stdin: done(), iopub: done() }
+const idle: Promise<void> = Promise.resolve()
+const sending = { shell: idle, control: idle, stdin: idle, iopub: idle }
 function send(message: Outgoing): Promise<void> {
+  const { channel } = message
   const frames = encode(connection, message)
-  return (sending[message.channel] = sending[message.channel].then(() => sockets[message.channel].send(frames)))
+  return (sending[channel] = sending[channel].then(() => sockets[channel].send(frames)).catch(console.error))
 }
 const reply = (channel: 'shell' | 'control', { header, idents }: Message, content: Content) =>
   send({ channel, type: replyType(header), content: JSON.stringify(content), parent: header, idents })
@@ -79,10 +81,10 @@ async function die(code: number): Promise<void> {
   setTimeout(() => process.exit(code), 100) // zeromq hands the last frames to the network
 }
 
-async function shutdown(request: Message): Promise<void> {
+async function shutdown(channel: 'shell' | 'control', request: Message): Promise<void> {
   ending = { reason: '' }
   open.clear()
-  await reply('control', request, { status: 'ok', restart: request.content['restart'] === true })
+  await reply(channel, request, { status: 'ok', restart: request.content['restart'] === true })
   tell({ kind: 'shutdown' }) // lets `exit` listeners of user code run
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1000) // process.exit would wait for a native call
 }
@@ -98,7 +100,7 @@ async function control(request: Message): Promise<void> {
       await reply('control', request, info)
       break
     case 'shutdown_request':
-      await shutdown(request)
+      await shutdown('control', request)
       break
     case 'debug_request': {
       const { seq, command } = request.content
@@ -135,7 +137,7 @@ async function start(): Promise<void> {
   void listen('control', control)
   void listen('stdin', message => tell({ kind: 'stdin', message }))
   void listen('shell', message => {
-    if (message.header.msg_type === 'shutdown_request') return shutdown(message)
+    if (message.header.msg_type === 'shutdown_request') return shutdown('shell', message)
     if (message.header.msg_type === 'execute_request') open.set(message.header.msg_id, message)
     tell({ kind: 'shell', message })
   })
@@ -150,10 +152,6 @@ function watchParent(pid: number): void {
       if ((error as NodeJS.ErrnoException).code === 'ESRCH') process.kill(process.pid, 'SIGKILL')
     }
   }, 1000).unref()
-}
-
-function done(): Promise<void> {
-  return Promise.resolve()
 }
 
 process.on('SIGINT', interrupt) // Ctrl-C in the server's terminal reaches the whole process group

@@ -3,7 +3,7 @@ import { clearOutput, display, input } from '../src/widgets/index.js'
 import { setNotebook } from '../src/widgets/notebook.js'
 import { Cells } from './cells.js'
 import { Comms } from './comms.js'
-import { mimeBundle, type MimeBundle } from './display.js'
+import { mimeBundle } from './display.js'
 import { failure, installStackTraces, KeyboardInterrupt, type Failure } from './errors.js'
 import { History } from './history.js'
 import { info } from './info.js'
@@ -121,13 +121,13 @@ async function execute({ content }: Message): Promise<Content> {
   const execution_count = count
   if (silent !== true) output.publish('execute_input', { code: source, execution_count })
   try {
-    const data = await interruptible(async () => {
+    const { data, expressions } = await interruptible(async () => {
       const value = await cells.execute(source, `cell[${execution_count}]`, run.controller.signal)
-      return value === undefined ? {} : await mimeBundle(value)
+      const data = value === undefined ? {} : await mimeBundle(value)
+      return { data, expressions: await evaluate(user_expressions as Record<string, string>) }
     })
     if (silent !== true && Object.keys(data).length > 0)
       output.publish('execute_result', { execution_count, data, metadata: {} })
-    const expressions = await evaluate(user_expressions as Record<string, string>)
     await output.settled()
     return { status: 'ok', execution_count, user_expressions: expressions, payload: [] }
   } catch (error) {
@@ -140,7 +140,7 @@ async function execute({ content }: Message): Promise<Content> {
 }
 
 /** Runs a cell's code until it ends or an interrupt frees the cell; code that awaits sees it by the signal. */
-function interruptible(code: () => Promise<MimeBundle>): Promise<MimeBundle> {
+function interruptible<T>(code: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     run = { controller: new AbortController(), reject, closeScopes: rememberScopes() }
     code().then(resolve, reject)
