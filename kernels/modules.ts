@@ -144,7 +144,7 @@ function interop(namespace: Namespace): Namespace {
   const known = interops.get(namespace)
   if (known) return known
   const whole = namespace['default']
-  const inner = typeof whole === 'object' && whole !== null ? (whole as Namespace) : {}
+  const inner = whole instanceof Object ? (whole as Namespace) : {}
   const marked = Object.create(null, { __esModule: { value: true } }) as Namespace
   const result =
     namespace['__esModule'] !== true

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Client, type Answer } from './client.js'
@@ -179,6 +179,22 @@ describe('kernel', function () {
         value(await run(`const later = await import('rewardlab/widgets'); later.display === display`)),
         'true',
       )
+    })
+
+    it("takes the packages beside the notebook, a CommonJS one's properties too", async () => {
+      const write = (name: string, files: Record<string, string>) => {
+        const folder = join(kernel.folder, 'node_modules', name)
+        mkdirSync(folder, { recursive: true })
+        for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text)
+      }
+      write('modern', {
+        'package.json': '{ "type": "module", "exports": { "./part": { "types": "./a.d.ts", "import": "./a.js" } } }',
+        'a.js': 'export const part = await 3',
+        'a.d.ts': 'export declare const part: number',
+      })
+      write('old', { 'package.json': '{}', 'index.js': 'module.exports = Object.assign(() => 4, { named: 5 })' })
+      const code = `import { part } from 'modern/part'; import old, { named } from 'old'; [part, old(), named].join()`
+      assert.equal(value(await run(code)), '3,4,5')
     })
 
     it('takes local files, again after a change, through the files that use them', async () => {
