@@ -23,8 +23,10 @@ function reduced(x: Node, { axis, keepDims }: Axes, f: (x: Node, axes: number[])
 const number = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
 
 /** NaN wins: XLA's maximum and minimum propagate it. */
-kernel<X, Axes>(tf.Max, ({ x }, a) =>
-  reduced(x, a, (y, axes) => hlo.reduce(y.type === 'pred' ? 'or' : 'maximum', y, axes)),
+kernel<X, tf.MaxAttrs>(tf.Max, ({ x }, { reductionIndices, keepDims }) =>
+  reduced(x, { axis: reductionIndices, keepDims }, (y, axes) =>
+    hlo.reduce(y.type === 'pred' ? 'or' : 'maximum', y, axes),
+  ),
 )
 kernel<X, Axes>(tf.Min, ({ x }, a) =>
   reduced(x, a, (y, axes) => hlo.reduce(y.type === 'pred' ? 'and' : 'minimum', y, axes)),
