@@ -6,18 +6,30 @@ import { Widget } from './widget.js'
 
 /** A place inside a box for anything `display` can show. */
 export class OutputArea extends Widget {
-  #latest = 0
+  #next: readonly unknown[] | undefined
+  #showing: Promise<void> | undefined
 
-  /** Replaces the content; of calls that overlap the last one wins. */
-  async show(...values: unknown[]): Promise<void> {
-    const turn = ++this.#latest
-    const bundles = await Promise.all(values.map(bundle))
-    const outputs = bundles.map(data => ({ output_type: 'display_data', data, metadata: {} }))
-    if (turn === this.#latest) this.set({ outputs })
+  /** Replaces the content. Of calls that come while one is rendering only the last is shown: a slider never lags.
+   * @returns resolves when the area is up to date */
+  show(...values: unknown[]): Promise<void> {
+    this.#next = values
+    return (this.#showing ??= this.#render())
   }
 
   clear(): void {
     void this.show()
+  }
+
+  async #render(): Promise<void> {
+    try {
+      for (let values; (values = this.#next);) {
+        this.#next = undefined
+        const bundles = await Promise.all(values.map(bundle))
+        this.set({ outputs: bundles.map(data => ({ output_type: 'display_data', data, metadata: {} })) })
+      }
+    } finally {
+      this.#showing = undefined
+    }
   }
 }
 
