@@ -4,8 +4,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
 import { Fields, readJson } from '../io/json.js'
 import { resolve } from '../io/resolve.js'
-import { random, type TensorTree } from '../xla/index.js'
+import { disposeTree, random, type TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
+import { drawEach } from './drawEach.js'
 
 /** A LoRA adapter, under PEFT's names. */
 export interface LoraConfig {
@@ -37,15 +38,14 @@ export function initAdapter(model: CausalModel, given: Partial<LoraConfig>, seed
   if (!Number.isInteger(config.r) || config.r < 1)
     throw new Error(`LoraConfig: r is ${config.r}, needed an integer ≥ 1.`)
   const targets = targetsOf(model, config)
-  const leaves = adapterParameters(targets, config.r).map(({ path, name, shape }, i): [string, tf.Tensor] => {
-    const full = name.includes('*') ? [model.layers, ...shape] : shape
-    if (path.endsWith('lora_B')) return [path, tf.zeros(full)]
-    const bound = shape[1]! ** -0.5
-    return [
-      path,
-      tf.tidy(() => tf.sub(tf.mul(random.uniform(random.foldIn(random.key(seed), i), full), 2 * bound), bound)),
-    ]
+  const parameters = adapterParameters(targets, config.r)
+  const shapes = parameters.map(({ name, shape }) => (name.includes('*') ? [model.layers, ...shape] : shape))
+  const uniform = drawEach(shapes, size => random.uniform(random.key(seed), [size]))
+  const leaves = parameters.map(({ path, shape }, i): [string, tf.Tensor] => {
+    const bound = path.endsWith('lora_A') ? shape[1]! ** -0.5 : 0
+    return [path, tf.tidy(() => tf.mul(tf.sub(uniform[i]!, 0.5), 2 * bound))]
   })
+  disposeTree(uniform)
   return { config, weights: treeOf(leaves), scaling: scalingOf(model, targets, config) }
 }
 

@@ -15,8 +15,9 @@ import {
   type Rotary,
   type Visibility,
 } from '../nn/index.js'
-import { astype, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
+import { astype, disposeTree, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
 import type { CausalModel, KeyValueCache, TokenInput } from './causalModel.js'
+import { drawEach } from './drawEach.js'
 
 /** Fields of config.json, under Hugging Face's names. */
 export interface Qwen2Config {
@@ -125,7 +126,8 @@ export function qwen2(config: Qwen2Config): CausalModel {
         layer(x, w, rotary, (q, k, v) => attention(q, k, v, see)),
         null,
       ]
-      return finish(w, scan(body, x, w.layers)[0])
+      // Keeping every intermediate for the gradient costs more memory traffic than computing a layer once more.
+      return finish(w, scan(body, x, w.layers, { remat: true })[0])
     },
 
     head(weights, hidden) {
@@ -179,13 +181,16 @@ type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor
  * @param key random key, int32 [2] */
 export function initQwen2(config: Qwen2Config, key: tf.Tensor): TensorTree {
   const { num_hidden_layers: L, initializer_range: std } = config
-  const fresh = qwen2Parameters(config).map(({ path, name, shape }, i): [string, tf.Tensor] => {
-    const full = name.includes('*') ? [L, ...shape] : shape
-    if (name.endsWith('bias')) return [path, tf.zeros(full)]
-    if (name.endsWith('norm.weight')) return [path, tf.ones(full)]
-    return [path, tf.tidy(() => tf.mul(random.normal(random.foldIn(key, i), full), std))]
+  const parameters = qwen2Parameters(config)
+  const shapes = parameters.map(({ name, shape }) => (name.includes('*') ? [L, ...shape] : shape))
+  const normal = drawEach(shapes, size => random.normal(key, [size]))
+  const leaves = parameters.map(({ path, name }, i): [string, tf.Tensor] => {
+    if (name.endsWith('bias')) return [path, tf.zeros(shapes[i]!)]
+    if (name.endsWith('norm.weight')) return [path, tf.ones(shapes[i]!)]
+    return [path, tf.mul(normal[i]!, std)]
   })
-  return treeOf(fresh)
+  disposeTree(normal)
+  return treeOf(leaves)
 }
 
 function qwen2Parameters(config: Qwen2Config): Parameter[] {

@@ -129,8 +129,16 @@ export class LanguagePolicy implements Policy<Prompt, string> {
 
     const [tokens, mask] = (await Promise.all([drawn.tokens.data(), drawn.mask.data()])) as [Int32Array, Float32Array]
     const B = ids.length * G
-    const lengths = Array.from({ length: B }, (_, b) => mask.subarray(b * length, (b + 1) * length).indexOf(0))
-    const rows = lengths.map((n, b) => Array.from(tokens.subarray(b * length, b * length + (n < 0 ? length : n))))
+    const rows = Array.from({ length: B }, (_, b) => {
+      const end = mask.subarray(b * length, (b + 1) * length).indexOf(0)
+      return Array.from(tokens.subarray(b * length, b * length + (end < 0 ? length : end)))
+    })
+    // Columns that no row reached are cut off, by quarters of the bound so that few programs exist.
+    const quarter = Math.ceil(length / 4)
+    const T = Math.min(length, Math.ceil(Math.max(...rows.map(row => row.length)) / quarter) * quarter)
+    const [completion_ids, logProbs, reached] = [drawn.tokens, drawn.logProbs, drawn.mask].map(t =>
+      T === length ? t : cut(t, T),
+    ) as [tf.Tensor, tf.Tensor, tf.Tensor]
     const repeated = padded(
       ids.flatMap(row => Array.from({ length: G }, () => row)),
       size,
@@ -140,13 +148,13 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const outputs: TokenRows = {
       prompt_ids: repeated.ids,
       prompt_mask: repeated.mask,
-      completion_ids: drawn.tokens,
-      completion_mask: tf.cast(drawn.mask, 'int32'),
+      completion_ids,
+      completion_mask: tf.cast(reached, 'int32'),
       temperature: tf.fill([B], temperature),
     }
     return {
       outputs: rows.map(row => this.tokenizer.decode(row)),
-      trajectories: { outputs, logProbs: drawn.logProbs, mask: drawn.mask, finished: drawn.finished },
+      trajectories: { outputs, logProbs, mask: reached, finished: drawn.finished },
     }
   }
 
@@ -289,6 +297,13 @@ function programsOf(model: CausalModel) {
   }
 }
 
+/** The first columns of [B, T], in place of the whole. */
+function cut(x: tf.Tensor, columns: number): tf.Tensor {
+  const part = tf.slice(x, [0, 0], [x.shape[0], columns])
+  x.dispose()
+  return part
+}
+
 const copied = (tree: TensorTree): TensorTree => mapTensors(tree, t => copy(t))
 
 function checkSettings(s: typeof SAMPLE_DEFAULTS): void {
@@ -307,12 +322,10 @@ function checkSettings(s: typeof SAMPLE_DEFAULTS): void {
   check(Number.isInteger(s.seed), 'seed', 'an integer')
 }
 
-/** Lengths that programs are compiled for: 16, 32, then 64, 96, 128, 192, … */
+/** Lengths that programs are compiled for: multiples of 8 up to 64, of 16 up to 128, of 32 up to 256, … */
 export function bucket(length: number): number {
-  for (let size = 16; ; size *= 2) {
-    if (length <= size) return size
-    if (size >= 64 && length <= 1.5 * size) return 1.5 * size
-  }
+  const step = Math.max(8, 2 ** Math.ceil(Math.log2(length)) / 8)
+  return Math.ceil(length / step) * step
 }
 
 function padded(rows: readonly number[][], size: number, pad: number, side: 'left' | 'right') {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { bucket, loadPolicy, type LanguagePolicy, type TokenRows } from '../../src/policies/index.js'
-import { disposeTree, mapTensors, random, start, type TensorTree } from '../../src/xla/index.js'
+import { disposeTree, mapTensors, start, type TensorTree } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 
 const PARITY = 1e-4 // float32 against PyTorch's float32, and prefill with a cache against one pass
@@ -213,7 +213,7 @@ describe('LanguagePolicy', () => {
       const fresh = await loadPolicy(fixture('qwen2'), { adapter: { r: 2, target_modules: 'all-linear' } })
       const plain = await source.read('left.logits')
       assert.ok(apart(await logits(fresh, 1), plain) < PARITY)
-      const noise = mapTensors(fresh.weights.trainable, t => tf.add(t, random.normal(random.key(1), t.shape)))
+      const noise = mapTensors(fresh.weights.trainable, t => tf.add(t, noise(t.shape)))
       const { trajectories } = await fresh.sample(expected.prompts, { max_completion_length: 4, seed: 0 })
       fresh.weights = { trainable: noise, frozen: fresh.weights.frozen }
       assert.ok(apart(await logits(fresh, 1), plain) > 0.1)
@@ -239,7 +239,7 @@ describe('LanguagePolicy', () => {
       const adapted = await loadPolicy(fixture('qwen2'), { adapter: fixture('qwen2_adapter') })
       const { trainable, frozen } = adapted.weights
       const rows = adapted.encode(['Ann has'], [' 12 apples.'])
-      const direction = mapTensors(trainable, t => random.normal(random.key(t.size), t.shape))
+      const direction = mapTensors(trainable, t => noise(t.shape))
       const along = (x: tf.Tensor) =>
         tf.sum<tf.Scalar>(adapted.score({ trainable: moved(trainable, direction, x), frozen }, rows).score)
       const slope = (await values(tf.grad(along)(tf.scalar(0))))[0]!
@@ -320,9 +320,18 @@ describe('LanguagePolicy', () => {
   })
 
   it('pads lengths to few sizes', () => {
-    assert.deepEqual([1, 16, 17, 33, 65, 97, 129, 200].map(bucket), [16, 16, 32, 64, 96, 128, 192, 256])
+    assert.deepEqual([1, 8, 9, 33, 64, 65, 113, 129, 300].map(bucket), [8, 8, 16, 40, 64, 80, 128, 160, 320])
   })
 })
+
+/** Numbers between −1 and 1, the same each time. */
+function noise(shape: number[]): tf.Tensor {
+  const size = shape.reduce((n, d) => n * d, 1)
+  return tf.tensor(
+    Array.from({ length: size }, (_, i) => Math.sin(78.233 * i + size)),
+    shape,
+  )
+}
 
 /** weights + x · direction. */
 function moved(weights: TensorTree, direction: TensorTree, x: tf.Tensor): TensorTree {
