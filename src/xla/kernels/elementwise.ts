@@ -110,10 +110,8 @@ kernel<AB>(tf.Pow, ({ a, b }) => {
   const result = hlo.binary('power', float(a), float(b))
   return isFloat(a.type) || isFloat(b.type) ? result : hlo.convert(result, 's32')
 })
-kernel<AB>(tf.FloorDiv, ({ a, b }) => {
-  const quotient = hlo.unary('floor', hlo.divide(float(a), float(b)))
-  return isFloat(a.type) || isFloat(b.type) ? quotient : hlo.convert(quotient, 's32')
-})
+/** Always an integer, as in tfjs's other backends. */
+kernel<AB>(tf.FloorDiv, ({ a, b }) => hlo.convert(hlo.unary('floor', hlo.divide(float(a), float(b))), 's32'))
 /** The remainder takes the divisor's sign. */
 kernel<AB>(tf.Mod, ({ a, b }) => {
   const [p, q] = hlo.align(numeric(a), numeric(b))
