@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-layers'
 import { BACKEND, XlaBackend } from './backend.js'
 import { Engine } from './engine.js'
+import { Trace } from './graph.js'
 import './kernels/index.js'
 import { findPlugin } from './plugins.js'
 
@@ -50,6 +51,26 @@ async function startXla(device: string | undefined, insist: boolean): Promise<vo
   }
   registerXla(found.path)
   await tf.setBackend(BACKEND)
+  describeTensors()
+  forgetInterruptedTraces()
+}
+
+/** Tensors print as their type and shape: their values may not be computed yet. */
+function describeTensors(): void {
+  Object.defineProperty(tf.Tensor.prototype, Symbol.for('nodejs.util.inspect.custom'), {
+    configurable: true,
+    value(this: tf.Tensor): string {
+      return `Tensor ${this.dtype}[${this.shape.join(', ')}]${this.isDisposed ? ' (disposed)' : ''}`
+    },
+  })
+}
+
+/** A notebook kernel that terminates code runs no `finally`: it calls these functions instead. */
+function forgetInterruptedTraces(): void {
+  const interrupted = (globalThis as Record<symbol, Set<() => void> | undefined>)[Symbol.for('rewardlab.interrupted')]
+  interrupted?.add(() => {
+    Trace.current = null
+  })
 }
 
 /** Registers the backend; tfjs may make and dispose it often, the engine behind it stays. */

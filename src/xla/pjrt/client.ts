@@ -1,5 +1,5 @@
 import { PjrtApi } from './api.js'
-import { Block, bytesAt, stringAt, struct, text, words } from './memory.js'
+import { Block, bytesAt, keepFreedMemory, stringAt, struct, text, words } from './memory.js'
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
 
@@ -21,6 +21,7 @@ export class PjrtClient {
   )
 
   constructor(readonly api: PjrtApi) {
+    keepFreedMemory()
     api.call('Plugin_Initialize', struct())
     this.handle = api.call('Client_Create', struct(0, 0, 0, 0, 0, 0, 0, 0, 0)).get(8)
     const platform = api.call('Client_PlatformName', struct(this.handle, 0, 0))
