@@ -213,9 +213,9 @@ describe('LanguagePolicy', () => {
       const fresh = await loadPolicy(fixture('qwen2'), { adapter: { r: 2, target_modules: 'all-linear' } })
       const plain = await source.read('left.logits')
       assert.ok(apart(await logits(fresh, 1), plain) < PARITY)
-      const noise = mapTensors(fresh.weights.trainable, t => tf.add(t, noise(t.shape)))
+      const noisy = mapTensors(fresh.weights.trainable, t => tf.add(t, noise(t.shape)))
       const { trajectories } = await fresh.sample(expected.prompts, { max_completion_length: 4, seed: 0 })
-      fresh.weights = { trainable: noise, frozen: fresh.weights.frozen }
+      fresh.weights = { trainable: noisy, frozen: fresh.weights.frozen }
       assert.ok(apart(await logits(fresh, 1), plain) > 0.1)
       const reference = fresh.evaluate(fresh.reference, trajectories)
       assert.ok(apart(await values(reference.logProbs), await values(trajectories.logProbs)) < PARITY)
@@ -243,7 +243,7 @@ describe('LanguagePolicy', () => {
       const along = (x: tf.Tensor) =>
         tf.sum<tf.Scalar>(adapted.score({ trainable: moved(trainable, direction, x), frozen }, rows).score)
       const slope = (await values(tf.grad(along)(tf.scalar(0))))[0]!
-      const h = 1e-3
+      const h = 3e-4 // the third derivative is large here
       const [up, down] = [(await values(along(tf.scalar(h))))[0]!, (await values(along(tf.scalar(-h))))[0]!]
       assert.ok(Math.abs(slope - (up - down) / (2 * h)) < 0.01 * Math.abs(slope), `${slope} ${(up - down) / (2 * h)}`)
       adapted.dispose()
@@ -328,7 +328,7 @@ describe('LanguagePolicy', () => {
 function noise(shape: number[]): tf.Tensor {
   const size = shape.reduce((n, d) => n * d, 1)
   return tf.tensor(
-    Array.from({ length: size }, (_, i) => Math.sin(78.233 * i + size)),
+    Array.from({ length: size }, (_, i) => Math.sin(12.9898 * i + size)),
     shape,
   )
 }
