@@ -31,7 +31,7 @@ type Values = 'uniform' | 'positive' | 'unit' | 'special' | 'ints' | 'bools'
 
 /** Elementwise on one input; beyond the first run over special values, if the kernel means something for them. */
 const unary = (run: (x: tf.Tensor) => tf.Tensor, values: Values = 'uniform', special = true): Case =>
-  make(d => ({ inputs: [d[special && d.run % 3 === 1 ? 'special' : values](d.shape())], run: run as Run }))
+  make(d => ({ inputs: [d[special && d.run % 3 === 1 ? 'special' : values](d.shape())], run: run }))
 
 const pair = (d: Draw, values: Values, other = values): [tf.Tensor, tf.Tensor] => {
   const shape = d.shape()
@@ -40,11 +40,11 @@ const pair = (d: Draw, values: Values, other = values): [tf.Tensor, tf.Tensor] =
 const binary = (
   run: (p: tf.Tensor, q: tf.Tensor) => tf.Tensor,
   options: Pick<Case, 'gradient' | 'tolerance'> = {},
-): Case => make(d => ({ inputs: pair(d, d.run === 1 ? 'ints' : 'uniform'), run: run as Run }), options)
+): Case => make(d => ({ inputs: pair(d, d.run === 1 ? 'ints' : 'uniform'), run: run }), options)
 const comparison = (run: (p: tf.Tensor, q: tf.Tensor) => tf.Tensor): Case =>
-  plain(d => ({ inputs: pair(d, (['ints', 'special', 'uniform'] as const)[d.run % 3]!), run: run as Run }))
+  plain(d => ({ inputs: pair(d, (['ints', 'special', 'uniform'] as const)[d.run % 3]!), run: run }))
 const logical = (run: (p: tf.Tensor, q: tf.Tensor) => tf.Tensor): Case =>
-  plain(d => ({ inputs: pair(d, 'bools'), run: run as Run }))
+  plain(d => ({ inputs: pair(d, 'bools'), run: run }))
 
 const reduction = (
   run: (x: tf.Tensor, axes: number[], keepDims: boolean) => tf.Tensor,
@@ -55,7 +55,7 @@ const reduction = (
     const shape = d.full(1)
     const axes = shape.map((_, i) => i).filter(i => i === shape.length - 1 || d.random() < 0.5)
     const keepDims = d.run === 1
-    return { inputs: [d[values](shape)], run: x => run(x!, axes, keepDims) }
+    return { inputs: [d[values](shape)], run: x => run(x, axes, keepDims) }
   }, options)
 
 const elementwise: Record<string, Case> = {
@@ -68,11 +68,11 @@ const elementwise: Record<string, Case> = {
   Atanh: unary(tf.atanh, 'unit'),
   BitwiseAnd: plain(d => {
     const shape = d.shape()
-    return { inputs: [d.ints(shape, 0, 64), d.ints(shape, 0, 64)], run: (p, q) => tf.bitwiseAnd(p!, q!) }
+    return { inputs: [d.ints(shape, 0, 64), d.ints(shape, 0, 64)], run: (p, q) => tf.bitwiseAnd(p, q) }
   }),
   Cast: plain(d => {
     const to = (['int32', 'float32', 'bool'] as const)[d.run % 3]!
-    return { inputs: [d[d.pick(['uniform', 'ints', 'bools'] as const)](d.shape())], run: x => tf.cast(x!, to) }
+    return { inputs: [d[d.pick(['uniform', 'ints', 'bools'] as const)](d.shape())], run: x => tf.cast(x, to) }
   }),
   Ceil: unary(tf.ceil),
   ClipByValue: unary(x => tf.clipByValue(x, -1, 2)),
@@ -81,23 +81,23 @@ const elementwise: Record<string, Case> = {
   Elu: unary(tf.elu),
   EluGrad: plain(d => {
     const shape = d.shape()
-    return { inputs: [d.uniform(shape), d.uniform(shape)], run: (dy, y) => a('EluGrad', { dy: dy!, y: y! }) }
+    return { inputs: [d.uniform(shape), d.uniform(shape)], run: (dy, y) => a('EluGrad', { dy: dy, y: y }) }
   }),
   Erf: unary(tf.erf),
   Exp: unary(tf.exp),
   Expm1: unary(tf.expm1),
   Floor: unary(tf.floor),
-  IsFinite: plain(d => ({ inputs: [d.special(d.shape())], run: x => tf.isFinite(x!) })),
-  IsInf: plain(d => ({ inputs: [d.special(d.shape())], run: x => tf.isInf(x!) })),
-  IsNan: plain(d => ({ inputs: [d.special(d.shape())], run: x => tf.isNaN(x!) })),
+  IsFinite: plain(d => ({ inputs: [d.special(d.shape())], run: x => tf.isFinite(x) })),
+  IsInf: plain(d => ({ inputs: [d.special(d.shape())], run: x => tf.isInf(x) })),
+  IsNan: plain(d => ({ inputs: [d.special(d.shape())], run: x => tf.isNaN(x) })),
   LeakyRelu: unary(x => tf.leakyRelu(x, 0.3)),
   Log: unary(tf.log, 'positive'),
   Log1p: unary(tf.log1p, 'positive'),
-  LogicalNot: plain(d => ({ inputs: [d.bools(d.shape())], run: x => tf.logicalNot(x!) })),
+  LogicalNot: plain(d => ({ inputs: [d.bools(d.shape())], run: x => tf.logicalNot(x) })),
   Neg: unary(tf.neg),
   Prelu: make(d => {
     const shape = d.full(2)
-    return { inputs: [d.uniform(shape), d.uniform(shape.slice(1))], run: (x, alpha) => tf.prelu(x!, alpha!) }
+    return { inputs: [d.uniform(shape), d.uniform(shape.slice(1))], run: (x, alpha) => tf.prelu(x, alpha) }
   }),
   Reciprocal: unary(tf.reciprocal, 'positive'),
   Relu: unary(tf.relu),
@@ -122,14 +122,14 @@ const elementwise: Record<string, Case> = {
     const shape = d.shape()
     return { inputs: [1, 2, 3].map(() => d.uniform(shape)), run: (...xs) => tf.addN(xs) }
   }),
-  Atan2: make(d => ({ inputs: pair(d, 'positive', 'uniform'), run: (p, q) => tf.atan2(p!, q!) })),
-  FloorDiv: plain(d => ({ inputs: pair(d, 'uniform', 'positive'), run: (p, q) => tf.floorDiv(p!, q!) })),
+  Atan2: make(d => ({ inputs: pair(d, 'positive', 'uniform'), run: (p, q) => tf.atan2(p, q) })),
+  FloorDiv: plain(d => ({ inputs: pair(d, 'uniform', 'positive'), run: (p, q) => tf.floorDiv(p, q) })),
   Maximum: binary(tf.maximum, OURS),
   Minimum: binary(tf.minimum, OURS),
-  Mod: make(d => ({ inputs: pair(d, 'uniform', 'positive'), run: (p, q) => tf.mod(p!, q!) })),
+  Mod: make(d => ({ inputs: pair(d, 'uniform', 'positive'), run: (p, q) => tf.mod(p, q) })),
   Multiply: binary(tf.mul),
-  Pow: make(d => ({ inputs: pair(d, 'positive', 'uniform'), run: (p, q) => tf.pow(p!, q!) })),
-  RealDiv: make(d => ({ inputs: pair(d, 'uniform', 'positive'), run: (p, q) => tf.div(p!, q!) })),
+  Pow: make(d => ({ inputs: pair(d, 'positive', 'uniform'), run: (p, q) => tf.pow(p, q) })),
+  RealDiv: make(d => ({ inputs: pair(d, 'uniform', 'positive'), run: (p, q) => tf.div(p, q) })),
   SquaredDifference: binary(tf.squaredDifference, OURS),
   Sub: binary(tf.sub),
 
@@ -144,37 +144,37 @@ const elementwise: Record<string, Case> = {
   Select: make(d => {
     const shape = d.full(2)
     const condition = d.bools(shape)
-    return { inputs: [d.uniform(shape), d.uniform(shape)], run: (p, q) => tf.where(condition, p!, q!) }
+    return { inputs: [d.uniform(shape), d.uniform(shape)], run: (p, q) => tf.where(condition, p, q) }
   }),
 }
 
 const reductions: Record<string, Case> = {
   All: reduction((x, axes, keep) => tf.all(x, axes, keep), 'bools', { gradient: 'none' }),
   Any: reduction((x, axes, keep) => tf.any(x, axes, keep), 'bools', { gradient: 'none' }),
-  ArgMax: reduction((x, axes) => tf.argMax(x, axes[0]!), 'ints', { gradient: 'none' }),
-  ArgMin: reduction((x, axes) => tf.argMin(x, axes[0]!), 'ints', { gradient: 'none' }),
+  ArgMax: reduction((x, axes) => tf.argMax(x, axes[0]), 'ints', { gradient: 'none' }),
+  ArgMin: reduction((x, axes) => tf.argMin(x, axes[0]), 'ints', { gradient: 'none' }),
   Max: reduction((x, axes, keep) => tf.max(x, axes, keep)),
   Mean: reduction((x, axes, keep) => tf.mean(x, axes, keep)),
   Min: reduction((x, axes, keep) => tf.min(x, axes, keep)),
   Prod: reduction((x, axes, keep) => tf.prod(x, axes, keep), 'uniform', OURS),
   Sum: reduction((x, axes, keep) => tf.sum(x, axes, keep)),
-  Softmax: make(d => ({ inputs: [d.uniform(d.full(1))], run: x => tf.softmax(x!) })),
+  Softmax: make(d => ({ inputs: [d.uniform(d.full(1))], run: x => tf.softmax(x) })),
   LogSoftmax: make(d => ({
     inputs: [d.uniform(d.full(1))],
-    run: x => a('LogSoftmax', { logits: x! }, { axis: -1 }),
-    reference: x => tf.logSoftmax(x!),
+    run: x => a('LogSoftmax', { logits: x }, { axis: -1 }),
+    reference: x => tf.logSoftmax(x),
   })),
   Cumprod: plain(d => {
     const shape = d.full(2)
     const axis = d.int(0, shape.length)
     const [exclusive, reverse] = [d.run % 2 === 1, d.run >= 1]
-    return { inputs: [d.uniform(shape)], run: x => tf.cumprod(x!, axis, exclusive, reverse) }
+    return { inputs: [d.uniform(shape)], run: x => tf.cumprod(x, axis, exclusive, reverse) }
   }),
   Cumsum: finite(d => {
     const shape = d.full(2)
     const axis = d.run === 0 ? 0 : shape.length - 1
     const [exclusive, reverse] = [d.run % 2 === 1, d.run >= 1]
-    return { inputs: [d.uniform(shape)], run: x => tf.cumsum(x!, axis, exclusive, reverse) }
+    return { inputs: [d.uniform(shape)], run: x => tf.cumsum(x, axis, exclusive, reverse) }
   }),
 }
 
@@ -187,7 +187,7 @@ const products: Record<string, Case> = {
     const [transposeA, transposeB] = [d.run === 1, d.run === 2]
     const p = [...lead, ...(transposeA ? [4, 3] : [3, 4])]
     const q = [...lead.map(n => (n === 1 ? 2 : n)), ...(transposeB ? [5, 4] : [4, 5])]
-    return { inputs: [d.uniform(p), d.uniform(q)], run: (x, y) => tf.matMul(x!, y!, transposeA, transposeB) }
+    return { inputs: [d.uniform(p), d.uniform(q)], run: (x, y) => tf.matMul(x, y, transposeA, transposeB) }
   }),
   Einsum: finite(d => {
     const equation = EQUATIONS[d.run % EQUATIONS.length]!
@@ -204,11 +204,11 @@ const products: Record<string, Case> = {
         inputs: [d.uniform([3, 4]), d.uniform([4, 5]), d.uniform([5]), d.uniform([5])],
         run: (p, q, bias, prelu) =>
           tf.fused.matMul({
-            a: p as tf.Tensor2D,
-            b: q as tf.Tensor2D,
-            bias: bias!,
+            a: p,
+            b: q,
+            bias: bias,
             activation,
-            ...(activation === 'prelu' ? { preluActivationWeights: prelu! } : {}),
+            ...(activation === 'prelu' ? { preluActivationWeights: prelu } : {}),
             leakyreluAlpha: 0.2,
           }),
       }
@@ -225,8 +225,8 @@ const shapes: Record<string, Case> = {
       const shape = d.full(1)
       return {
         inputs: [d.uniform(d.broadcastable(shape))],
-        run: x => a('BroadcastTo', { x: x! }, { shape }),
-        reference: x => tf.broadcastTo(x!, shape),
+        run: x => a('BroadcastTo', { x: x }, { shape }),
+        reference: x => tf.broadcastTo(x, shape),
       }
     },
     { gradient: 'none' },
@@ -237,17 +237,17 @@ const shapes: Record<string, Case> = {
     const other = shape.map((n, i) => (i === axis ? n + 1 : n))
     return { inputs: [d.uniform(shape), d.uniform(other)], run: (...xs) => tf.concat(xs, axis) }
   }),
-  Diag: plain(d => ({ inputs: [d.uniform([3, 2].slice(d.run % 2))], run: x => tf.diag(x!) })),
+  Diag: plain(d => ({ inputs: [d.uniform([3, 2].slice(d.run % 2))], run: x => tf.diag(x) })),
   ExpandDims: make(d => {
     const shape = d.shape()
     const axis = d.int(0, shape.length + 1)
-    return { inputs: [d.uniform(shape)], run: x => tf.expandDims(x!, axis) }
+    return { inputs: [d.uniform(shape)], run: x => tf.expandDims(x, axis) }
   }),
   Fill: plain(d => {
     const shape = d.shape()
     return { inputs: [], run: () => [tf.fill(shape, 2.5), tf.fill(shape, 1, 'int32')] }
   }),
-  Identity: make(d => ({ inputs: [d.uniform(d.shape())], run: x => tf.clone(x!) })),
+  Identity: make(d => ({ inputs: [d.uniform(d.shape())], run: x => tf.clone(x) })),
   LinSpace: plain(d => ({ inputs: [], run: () => tf.linspace(-1, d.run * 3, 4 + d.run) })),
   MirrorPad: make(d => {
     const paddings = [
@@ -255,9 +255,9 @@ const shapes: Record<string, Case> = {
       [0, 1],
     ] as [[number, number], [number, number]]
     const mode = d.run % 2 === 0 ? 'reflect' : 'symmetric'
-    return { inputs: [d.uniform([3, 4])], run: x => tf.mirrorPad(x!, paddings, mode) }
+    return { inputs: [d.uniform([3, 4])], run: x => tf.mirrorPad(x, paddings, mode) }
   }),
-  OneHot: plain(d => ({ inputs: [d.ints(d.shape(), -1, 5)], run: x => tf.oneHot(x!, 4, 2, -1) })),
+  OneHot: plain(d => ({ inputs: [d.ints(d.shape(), -1, 5)], run: x => tf.oneHot(x, 4, 2, -1) })),
   OnesLike: unary(tf.onesLike),
   Pack: make(d => {
     const shape = d.shape()
@@ -267,7 +267,7 @@ const shapes: Record<string, Case> = {
   PadV2: make(d => {
     const shape = d.shape(1)
     const paddings = shape.map((): [number, number] => [d.int(0, 3), d.int(0, 3)])
-    return { inputs: [d.uniform(shape)], run: x => tf.pad(x!, paddings, 1.5) }
+    return { inputs: [d.uniform(shape)], run: x => tf.pad(x, paddings, 1.5) }
   }),
   Range: plain(d => ({
     inputs: [],
@@ -275,22 +275,22 @@ const shapes: Record<string, Case> = {
   })),
   Reshape: make(d => {
     const shape = d.full()
-    return { inputs: [d.uniform(shape)], run: x => tf.reshape(x!, [-1, ...shape.slice(-1)]) }
+    return { inputs: [d.uniform(shape)], run: x => tf.reshape(x, [-1, ...shape.slice(-1)]) }
   }),
   Reverse: make(d => {
     const shape = d.shape(1)
     const axis = axisOf(d, shape)
-    return { inputs: [d.uniform(shape)], run: x => tf.reverse(x!, axis) }
+    return { inputs: [d.uniform(shape)], run: x => tf.reverse(x, axis) }
   }),
   Slice: make(d => {
     const shape = d.full(1)
     const begin = shape.map(n => d.int(0, n))
     const size = shape.map((n, i) => d.int(0, n - begin[i]! + 1))
-    return { inputs: [d.uniform(shape)], run: x => tf.slice(x!, begin, size) }
+    return { inputs: [d.uniform(shape)], run: x => tf.slice(x, begin, size) }
   }),
   SplitV: make(d => {
     const sizes = [1, 0, 3, 2]
-    return { inputs: [d.uniform([2, 6])], run: x => tf.split(x!, sizes, 1) }
+    return { inputs: [d.uniform([2, 6])], run: x => tf.split(x, sizes, 1) }
   }),
   StridedSlice: plain(d => {
     const [begin, end, strides] = [
@@ -310,29 +310,29 @@ const shapes: Record<string, Case> = {
         [1, 1],
       ],
     ][d.run % 3] as [number[], number[], number[]]
-    return { inputs: [d.uniform([4, 5])], run: x => tf.stridedSlice(x!, begin, end, strides, 0, d.run % 2, 0, 0, 0) }
+    return { inputs: [d.uniform([4, 5])], run: x => tf.stridedSlice(x, begin, end, strides, 0, d.run % 2, 0, 0, 0) }
   }),
   Tile: make(d => {
     const shape = d.full(1)
     const reps = shape.map(() => d.int(1, 4))
-    return { inputs: [d.uniform(shape)], run: x => tf.tile(x!, reps) }
+    return { inputs: [d.uniform(shape)], run: x => tf.tile(x, reps) }
   }),
   Transpose: make(d => {
     const shape = d.shape(1)
     const permutation = shape.map((_, i) => (i + 1) % shape.length)
-    return { inputs: [d.uniform(shape)], run: x => tf.transpose(x!, permutation) }
+    return { inputs: [d.uniform(shape)], run: x => tf.transpose(x, permutation) }
   }),
   Unpack: make(d => {
     const shape = d.full(2)
     const axis = axisOf(d, shape)
-    return { inputs: [d.uniform(shape)], run: x => tf.unstack(x!, axis) }
+    return { inputs: [d.uniform(shape)], run: x => tf.unstack(x, axis) }
   }),
   ZerosLike: unary(tf.zerosLike),
   BatchToSpaceND: make(d => ({
     inputs: [d.uniform([12, 2, 3, 2])],
     run: x =>
       tf.batchToSpaceND(
-        x!,
+        x,
         [2, 3],
         d.run === 0
           ? [
@@ -349,7 +349,7 @@ const shapes: Record<string, Case> = {
     inputs: [d.uniform([2, 3, 4, 2])],
     run: x =>
       tf.spaceToBatchND(
-        x!,
+        x,
         [2, 3],
         d.run === 0
           ? [
@@ -373,25 +373,25 @@ const indexed: Record<string, Case> = {
     const shape = d.run === 1 ? [2, 3, 4] : d.full(2)
     const axis = d.run === 1 ? 2 : d.run === 0 ? 0 : shape.length - 1
     const batch = d.run === 1 ? 1 : 0
-    const indices = d.ints(batch ? [2, 3] : d.run === 2 ? [] : [2, 2], 0, shape[axis]!)
-    return { inputs: [d.uniform(shape)], run: x => tf.gather(x!, indices, axis, batch) }
+    const indices = d.ints(batch ? [2, 3] : d.run === 2 ? [] : [2, 2], 0, shape[axis])
+    return { inputs: [d.uniform(shape)], run: x => tf.gather(x, indices, axis, batch) }
   }),
   GatherNd: plain(d => {
     const indices = d.ints(d.run === 0 ? [3, 2] : [2, 2, 1], 0, 3)
-    return { inputs: [d.uniform([3, 4, 2])], run: x => tf.gatherND(x!, indices) }
+    return { inputs: [d.uniform([3, 4, 2])], run: x => tf.gatherND(x, indices) }
   }),
   ScatterNd: plain(d => {
     const indices = d.ints([4, 2], 0, 3)
-    return { inputs: [d.uniform([4, 2])], run: x => tf.scatterND(indices, x!, [3, 3, 2]) }
+    return { inputs: [d.uniform([4, 2])], run: x => tf.scatterND(indices, x, [3, 3, 2]) }
   }),
   TensorScatterUpdate: plain(d => {
     const indices = tf.tensor2d([[2], [0]], [2, 1], 'int32')
-    return { inputs: [d.uniform([3, 2]), d.uniform([2, 2])], run: (x, y) => tf.tensorScatterUpdate(x!, indices, y!) }
+    return { inputs: [d.uniform([3, 2]), d.uniform([2, 2])], run: (x, y) => tf.tensorScatterUpdate(x, indices, y) }
   }),
   UnsortedSegmentSum: make(d => {
     const shape = d.full(1)
     const ids = d.ints([shape[0]!], -1, 3) as tf.Tensor1D
-    return { inputs: [d.uniform(shape)], run: x => tf.unsortedSegmentSum(x!, ids, 3) }
+    return { inputs: [d.uniform(shape)], run: x => tf.unsortedSegmentSum(x, ids, 3) }
   }),
   TopK: plain(d => {
     const shape = [...d.full(1).slice(0, -1), 6]
@@ -399,7 +399,7 @@ const indexed: Record<string, Case> = {
     return {
       inputs: [values],
       run: x => {
-        const top = tf.topk(x!, Math.min(indices, 6))
+        const top = tf.topk(x, Math.min(indices, 6))
         return [top.values, top.indices]
       },
     }
@@ -408,7 +408,7 @@ const indexed: Record<string, Case> = {
     const sorted = tf.cumsum(d.ints([2, 5], 0, 3), 1)
     return {
       inputs: [sorted, d.ints([2, 4], -1, 9)],
-      run: (s, v) => tf.searchSorted(s!, v!, d.run % 2 ? 'right' : 'left'),
+      run: (s, v) => tf.searchSorted(s, v, d.run % 2 ? 'right' : 'left'),
     }
   }),
   SparseToDense: plain(d => {
@@ -420,7 +420,7 @@ const indexed: Record<string, Case> = {
       [2, 2],
       'int32',
     )
-    return { inputs: [d.uniform([2])], run: x => tf.sparseToDense(indices, x!, [3, 3], 0.5) }
+    return { inputs: [d.uniform([2])], run: x => tf.sparseToDense(indices, x, [3, 3], 0.5) }
   }),
   Bincount: plain(d => {
     const x = d.ints([7], 0, 9) as tf.Tensor1D
@@ -465,7 +465,7 @@ const convolutions: Record<string, Case> = {
   Conv2DBackpropFilter: plain(d => {
     const attrs = { strides: d.run === 0 ? 2 : 1, pad: 'same', dataFormat: 'NHWC', filterShape: [3, 2, 3, 2] }
     const dy = d.uniform(d.run === 0 ? [2, 3, 3, 2] : [2, 6, 5, 2])
-    return { inputs: [d.uniform([2, 6, 5, 3]), dy], run: (x, g) => a('Conv2DBackpropFilter', { x: x!, dy: g! }, attrs) }
+    return { inputs: [d.uniform([2, 6, 5, 3]), dy], run: (x, g) => a('Conv2DBackpropFilter', { x: x, dy: g }, attrs) }
   }),
   DepthwiseConv2dNative: make(d => {
     const { strides, pad, x } = convolution2D(d)
@@ -478,14 +478,14 @@ const convolutions: Record<string, Case> = {
     const attrs = { strides: 1, dilations: 1, pad: 'same', inputShape: [2, 4, 3, 2] }
     return {
       inputs: [d.uniform([2, 4, 3, 6]), d.uniform([3, 2, 2, 3])],
-      run: (dy, filter) => a('DepthwiseConv2dNativeBackpropInput', { dy: dy!, filter: filter! }, attrs),
+      run: (dy, filter) => a('DepthwiseConv2dNativeBackpropInput', { dy: dy, filter: filter }, attrs),
     }
   }),
   DepthwiseConv2dNativeBackpropFilter: plain(d => {
     const attrs = { strides: 1, dilations: 1, pad: 'same', filterShape: [3, 2, 2, 3] }
     return {
       inputs: [d.uniform([2, 4, 3, 2]), d.uniform([2, 4, 3, 6])],
-      run: (x, dy) => a('DepthwiseConv2dNativeBackpropFilter', { x: x!, dy: dy! }, attrs),
+      run: (x, dy) => a('DepthwiseConv2dNativeBackpropFilter', { x: x, dy: dy }, attrs),
     }
   }),
   FusedConv2D: plain(d => {
@@ -498,7 +498,7 @@ const convolutions: Record<string, Case> = {
           filter: filter as tf.Tensor4D,
           strides: 1,
           pad: 'same',
-          bias: bias!,
+          bias: bias,
           activation,
         }),
     }
@@ -512,7 +512,7 @@ const convolutions: Record<string, Case> = {
         strides: 1,
         pad: 'same',
         dilations: d.run === 1 ? 2 : 1,
-        bias: bias!,
+        bias: bias,
         activation: 'relu',
       }),
   })),
@@ -524,14 +524,14 @@ const convolutions: Record<string, Case> = {
     const attrs = { strides: 1, pad: 'same', inputShape: [1, 4, 3, 4, 2] }
     return {
       inputs: [d.uniform([1, 4, 3, 4, 3]), d.uniform([2, 2, 3, 2, 3])],
-      run: (dy, filter) => a('Conv3DBackpropInputV2', { dy: dy!, filter: filter! }, attrs),
+      run: (dy, filter) => a('Conv3DBackpropInputV2', { dy: dy, filter: filter }, attrs),
     }
   }),
   Conv3DBackpropFilterV2: plain(d => {
     const attrs = { strides: 1, pad: 'same', filterShape: [2, 2, 3, 2, 3] }
     return {
       inputs: [d.uniform([1, 4, 3, 4, 2]), d.uniform([1, 4, 3, 4, 3])],
-      run: (x, dy) => a('Conv3DBackpropFilterV2', { x: x!, dy: dy! }, attrs),
+      run: (x, dy) => a('Conv3DBackpropFilterV2', { x: x, dy: dy }, attrs),
     }
   }),
   Dilation2D: make(d => {
@@ -550,7 +550,7 @@ function dilationGradient(d: Draw, name: string): ReturnType<Case> {
   const attrs = { strides: [1, 1], pad: 'same', dilations: [1, 1] }
   return {
     inputs: [d.uniform([1, 4, 3, 2]), d.uniform([2, 3, 2]), d.uniform([1, 4, 3, 2])],
-    run: (x, filter, dy) => a(name, { x: x!, filter: filter!, dy: dy! }, attrs),
+    run: (x, filter, dy) => a(name, { x: x, filter: filter, dy: dy }, attrs),
   }
 }
 
@@ -604,7 +604,7 @@ function poolGradient(d: Draw, name: string, outShape: number[], input: tf.Tenso
   const attrs = { filterSize: 2, strides: 1, pad: 'valid' }
   return {
     inputs: [d.uniform(outShape), input, d.uniform(outShape)],
-    run: (dy, x, output) => a(name, { dy: dy!, input: x!, output: output! }, attrs),
+    run: (dy, x, output) => a(name, { dy: dy, input: x, output: output }, attrs),
   }
 }
 
@@ -668,8 +668,7 @@ const images: Record<string, Case> = {
     const per = d.run === 1 ? shape : [4]
     return {
       inputs: [d.uniform(shape), d.uniform(per), d.positive(per), d.uniform(per), d.uniform(per)],
-      run: (x, mean, variance, offset, scale) =>
-        tf.batchNorm(x!, mean as tf.Tensor1D, variance as tf.Tensor1D, offset as tf.Tensor1D, scale as tf.Tensor1D),
+      run: (x, mean, variance, offset, scale) => tf.batchNorm(x, mean, variance, offset, scale),
     }
   }),
   LRN: make(d => ({
@@ -680,7 +679,7 @@ const images: Record<string, Case> = {
     const shape = [1, 2, 2, 5]
     return {
       inputs: [d.uniform(shape), d.uniform(shape), d.uniform(shape)],
-      run: (x, y, dy) => a('LRNGrad', { x: x!, y: y!, dy: dy! }, LRN),
+      run: (x, y, dy) => a('LRNGrad', { x: x, y: y, dy: dy }, LRN),
     }
   }),
 }
@@ -696,18 +695,18 @@ const BOXES = [
 
 /** What runs on the host by tfjs's own CPU kernels: the way there and back is what these show. */
 const onHost: Record<string, Case> = {
-  Complex: plain(d => ({ inputs: complexOf(d, [2, 3]), run: (p, q) => tf.abs(tf.complex(p!, q!)) })),
-  ComplexAbs: plain(d => ({ inputs: complexOf(d, d.shape(1)), run: (p, q) => tf.abs(tf.complex(p!, q!)) })),
+  Complex: plain(d => ({ inputs: complexOf(d, [2, 3]), run: (p, q) => tf.abs(tf.complex(p, q)) })),
+  ComplexAbs: plain(d => ({ inputs: complexOf(d, d.shape(1)), run: (p, q) => tf.abs(tf.complex(p, q)) })),
   Real: plain(d => ({
     inputs: complexOf(d, [2, 3]),
-    run: (p, q) => tf.real(tf.mul(tf.complex(p!, q!), tf.complex(q!, p!))),
+    run: (p, q) => tf.real(tf.mul(tf.complex(p, q), tf.complex(q, p))),
   })),
   Imag: plain(d => ({
     inputs: complexOf(d, [2, 3]),
-    run: (p, q) => tf.imag(tf.mul(tf.complex(p!, q!), tf.complex(q!, p!))),
+    run: (p, q) => tf.imag(tf.mul(tf.complex(p, q), tf.complex(q, p))),
   })),
-  FFT: plain(d => ({ inputs: complexOf(d, [2, 8]), run: (p, q) => parts(tf.fft(tf.complex(p!, q!))) })),
-  IFFT: plain(d => ({ inputs: complexOf(d, [2, 6]), run: (p, q) => parts(tf.ifft(tf.complex(p!, q!))) })),
+  FFT: plain(d => ({ inputs: complexOf(d, [2, 8]), run: (p, q) => parts(tf.fft(tf.complex(p, q))) })),
+  IFFT: plain(d => ({ inputs: complexOf(d, [2, 6]), run: (p, q) => parts(tf.ifft(tf.complex(p, q))) })),
   BroadcastArgs: plain(() => ({
     inputs: [],
     run: () => tf.broadcastArgs(tf.tensor1d([2, 1], 'int32'), tf.tensor1d([1, 3], 'int32')),
@@ -742,7 +741,7 @@ const onHost: Record<string, Case> = {
         } as unknown as tf.NamedTensorMap,
         { outputRaggedRank: 1 },
       )
-      return r as unknown as tf.Tensor[]
+      return r
     },
   })),
   RaggedRange: plain(() => ({
@@ -753,7 +752,7 @@ const onHost: Record<string, Case> = {
         [8, 7, 8],
         [2, 1, 1],
       ].map(v => tf.tensor1d(v, 'int32'))
-      return a('RaggedRange', { starts: starts!, limits: limits!, deltas: deltas! }) as unknown as tf.Tensor[]
+      return a('RaggedRange', { starts: starts!, limits: limits!, deltas: deltas! })
     },
   })),
   RaggedTensorToTensor: plain(() => ({
@@ -806,13 +805,11 @@ const onHost: Record<string, Case> = {
   })),
   SparseSegmentMean: plain(d => ({
     inputs: [d.uniform([3, 4])],
-    run: x =>
-      tf.sparse.sparseSegmentMean(x as tf.Tensor2D, tf.tensor1d([0, 1, 2], 'int32'), tf.tensor1d([0, 0, 1], 'int32')),
+    run: x => tf.sparse.sparseSegmentMean(x, tf.tensor1d([0, 1, 2], 'int32'), tf.tensor1d([0, 0, 1], 'int32')),
   })),
   SparseSegmentSum: plain(d => ({
     inputs: [d.uniform([3, 4])],
-    run: x =>
-      tf.sparse.sparseSegmentSum(x as tf.Tensor2D, tf.tensor1d([0, 1, 2], 'int32'), tf.tensor1d([0, 0, 1], 'int32')),
+    run: x => tf.sparse.sparseSegmentSum(x, tf.tensor1d([0, 1, 2], 'int32'), tf.tensor1d([0, 0, 1], 'int32')),
   })),
   StaticRegexReplace: plain(() => ({
     inputs: [],
@@ -840,7 +837,7 @@ const onHost: Record<string, Case> = {
   Unique: plain(d => ({
     inputs: [d.ints([3, 4], 0, 2)],
     run: x => {
-      const r = tf.unique(x!, d.run % 2)
+      const r = tf.unique(x, d.run % 2)
       return [r.values, r.indices]
     },
   })),
@@ -852,22 +849,22 @@ const engine: Record<string, Case> = {
     inputs: [tf.mul(tf.oneHot(d.ints([2], 0, 4), 4), 200)],
     run: x => tf.multinomial(x as tf.Tensor2D, 5, 3),
   })),
-  XlaAstype: make(d => ({ inputs: [d.uniform(d.shape())], run: x => astype(astype(x!, 'bf16'), 'f32') }), {
+  XlaAstype: make(d => ({ inputs: [d.uniform(d.shape())], run: x => astype(astype(x, 'bf16'), 'f32') }), {
     tolerance: 2 ** -8, // bf16 keeps 8 bits
   }),
-  XlaCopy: make(d => ({ inputs: [d.uniform(d.shape())], run: x => copy(x!) })),
+  XlaCopy: make(d => ({ inputs: [d.uniform(d.shape())], run: x => copy(x) })),
   XlaDynamicSlice: make(d => ({
     inputs: [d.uniform([4, 5])],
-    run: x => dynamicSlice(x!, [tf.scalar(d.run, 'int32'), 9], [2, 3]),
+    run: x => dynamicSlice(x, [tf.scalar(d.run, 'int32'), 9], [2, 3]),
   })),
   XlaDynamicUpdateSlice: make(d => ({
     inputs: [d.uniform([4, 5]), d.uniform([2, 2])],
-    run: (x, y) => dynamicUpdateSlice(x!, y!, [tf.scalar(d.run, 'int32'), 1]),
+    run: (x, y) => dynamicUpdateSlice(x, y, [tf.scalar(d.run, 'int32'), 1]),
   })),
   XlaScan: make(d => ({
     inputs: [d.uniform([3]), d.uniform([4, 3])],
     run: (init, xs) => {
-      const [last, ys] = scan((c: tf.Tensor, x: tf.Tensor) => [tf.tanh(tf.add(c, x)), tf.mul(c, x)], init!, xs!)
+      const [last, ys] = scan((c: tf.Tensor, x: tf.Tensor) => [tf.tanh(tf.add(c, x)), tf.mul(c, x)], init, xs)
       return [last, ys]
     },
   })),

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
 import { hostKernels, rawKernel } from './register.js'
@@ -24,7 +23,7 @@ for (const [name, part] of [
 
 rawKernel(tf.ComplexAbs, (backend, { x }) => {
   const { real, imag } = backend.complexParts(x!)
-  const [a, b] = [real, imag].map(part => backend.node({ ...part, shape: x!.shape } as TensorInfo)) as [Node, Node]
+  const [a, b] = [real, imag].map(part => backend.node({ ...part, shape: x!.shape })) as [Node, Node]
   return backend.info(hlo.unary('sqrt', hlo.add(hlo.multiply(a, a), hlo.multiply(b, b))))
 })
 

@@ -166,7 +166,7 @@ function depthwise(x: Node, filter: Node, a: Attrs): Node {
 
 kernel<XF, Attrs>(tf.DepthwiseConv2dNative, ({ x, filter }, a) => depthwise(x, filter, a))
 kernel<DF, Attrs & { inputShape: number[] }>(tf.DepthwiseConv2dNativeBackpropInput, ({ dy, filter }, a) =>
-  inputGradient(dy, filter, geometry2D(a.inputShape, filter.shape, a, true), filter.shape[2]!),
+  inputGradient(dy, filter, geometry2D(a.inputShape, filter.shape, a, true), filter.shape[2]),
 )
 kernel<XD, Attrs & { filterShape: number[] }>(tf.DepthwiseConv2dNativeBackpropFilter, ({ x, dy }, a) => {
   const [height, width, channels, multiplier] = a.filterShape as [number, number, number, number]

@@ -65,8 +65,8 @@ kernel<X>(tf.Elu, ({ x }) => select(compare('GE', x, like(x, 0)), x, hlo.unary('
 kernel<tf.EluGradInputs>(tf.EluGrad, ({ dy, y }) =>
   select(compare('GE', y, like(y, 0)), dy, multiply(dy, add(y, like(y, 1)))),
 )
-const SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
-const SELU_SCALE = 1.0507009873554804934193349852946
+const SELU_SCALE_ALPHA = 1.7580993408473768
+const SELU_SCALE = 1.0507009873554805
 kernel<X>(tf.Selu, ({ x }) =>
   select(
     compare('GE', x, like(x, 0)),

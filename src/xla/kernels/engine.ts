@@ -58,8 +58,7 @@ tf.registerGradient({
     const d = dy as tf.Tensor
     return {
       0: () => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, listed([d, tf.zerosLike(update), ...at])),
-      1: () =>
-        tf.engine().runKernel(DYNAMIC_SLICE, listed([d, ...at]), { sizes: update.shape } as unknown as tf.NamedAttrMap),
+      1: () => tf.engine().runKernel(DYNAMIC_SLICE, listed([d, ...at]), { sizes: update.shape }),
       ...noGradient(saved, 2),
     }
   },

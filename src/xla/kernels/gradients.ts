@@ -80,14 +80,12 @@ tf.registerGradient({
   gradFunc: (dy, saved, attrs) => {
     const [x, indices] = saved as [tf.Tensor, tf.Tensor]
     const { axis, batchDims } = attrs as unknown as tf.GatherV2Attrs
-    const [a] = tf.util.parseAxisParam(axis, x.shape) as [number]
+    const a = tf.util.parseAxisParam(axis, x.shape)[0]!
     const { sizeFromShape } = tf.util
     const batch = sizeFromShape(x.shape.slice(0, batchDims))
-    const [outer, n, inner] = [x.shape.slice(batchDims, a), [x.shape[a]!], x.shape.slice(a + 1)].map(sizeFromShape) as [
-      number,
-      number,
-      number,
-    ]
+    const outer = sizeFromShape(x.shape.slice(batchDims, a))
+    const n = x.shape[a]!
+    const inner = sizeFromShape(x.shape.slice(a + 1))
     const count = sizeFromShape(indices.shape.slice(batchDims))
     return {
       x: () => {

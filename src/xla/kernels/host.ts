@@ -1,7 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { BackendValues, DataType, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
-import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu'
+import '@tensorflow/tfjs-backend-cpu'
 import type { XlaBackend } from '../backend.js'
+
+/** What its kernels ask of tfjs's CPU backend. */
+interface Host extends tf.KernelBackend {
+  data: tf.DataStorage<{
+    values?: BackendValues
+    dtype: DataType
+    complexTensorInfos?: { real: TensorInfo; imag: TensorInfo }
+    refCount: number
+  }>
+  makeTensorInfo(shape: number[], dtype: DataType, values: BackendValues): TensorInfo
+}
 
 /** Some kernels take lists of tensors under one name. */
 type Inputs = Record<string, TensorInfo | TensorInfo[]> | readonly TensorInfo[]
@@ -18,7 +29,7 @@ export function runOnHost(
   const kernel = tf.getKernel(kernelName, 'cpu')
   if (!kernel) throw new Error(`xla: ${kernelName} is not implemented for strings and complex numbers`)
   xla.engine.stats.hostKernels++
-  const host = new MathBackendCPU()
+  const host = tf.findBackendFactory('cpu')() as Host
   const moved = (x: TensorInfo | readonly TensorInfo[]): unknown =>
     Array.isArray(x) ? x.map(moved) : x && toHost(kernelName, xla, host, x as TensorInfo)
   const given = Array.isArray(inputs)
@@ -28,7 +39,7 @@ export function runOnHost(
   return Array.isArray(result) ? result.map(r => fromHost(xla, host, r)) : fromHost(xla, host, result)
 }
 
-function toHost(kernelName: string, xla: XlaBackend, host: MathBackendCPU, x: TensorInfo): TensorInfo {
+function toHost(kernelName: string, xla: XlaBackend, host: Host, x: TensorInfo): TensorInfo {
   if (x.dtype === 'complex64') {
     const { real, imag } = xla.complexParts(x)
     const dataId = {}
@@ -36,16 +47,15 @@ function toHost(kernelName: string, xla: XlaBackend, host: MathBackendCPU, x: Te
       real: toHost(kernelName, xla, host, { ...real, shape: x.shape }),
       imag: toHost(kernelName, xla, host, { ...imag, shape: x.shape }),
     }
-    host.data.set(dataId, { values: undefined as never, dtype: x.dtype, complexTensorInfos, refCount: 1 })
+    host.data.set(dataId, { dtype: x.dtype, complexTensorInfos, refCount: 1 })
     return { dataId, shape: x.shape, dtype: x.dtype }
   }
-  const values = xla.valuesFor(kernelName, x)
-  return host.makeTensorInfo(x.shape, x.dtype, values as unknown as string[])
+  return host.makeTensorInfo(x.shape, x.dtype, xla.valuesFor(kernelName, x))
 }
 
-function fromHost(xla: XlaBackend, host: MathBackendCPU, { dataId, shape, dtype }: TensorInfo): TensorInfo {
+function fromHost(xla: XlaBackend, host: Host, { dataId, shape, dtype }: TensorInfo): TensorInfo {
   const { values, complexTensorInfos } = host.data.get(dataId)
-  if (!complexTensorInfos) return { dataId: xla.write(values as BackendValues, shape, dtype), shape, dtype }
+  if (!complexTensorInfos) return { dataId: xla.write(values!, shape, dtype), shape, dtype }
   const parts = [complexTensorInfos.real, complexTensorInfos.imag].map(part =>
     fromHost(xla, host, { ...part, shape }),
   ) as [TensorInfo, TensorInfo]

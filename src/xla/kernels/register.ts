@@ -47,7 +47,7 @@ export function rawKernel(
   run: (backend: XlaBackend, inputs: Record<string, TensorInfo>, attrs: object) => TensorInfo | TensorInfo[],
 ): void {
   const kernelFunc: KernelFunc = ({ inputs, backend, attrs }) =>
-    run(backend as XlaBackend, inputs as Record<string, TensorInfo>, (attrs ?? {}) as object)
+    run(backend as XlaBackend, inputs as Record<string, TensorInfo>, attrs ?? {})
   tf.registerKernel({ kernelName, backendName: BACKEND, kernelFunc })
 }
 
