@@ -20,7 +20,7 @@ export interface Stats {
   hostKernels: number
 }
 
-const LAZY_BOUND = 4096 // recorded lazy operations before the graph is cut unasked
+const LAZY_BOUND = 4096 // waiting operations before the graph is cut unasked
 
 /** Compiles and runs graphs on one PJRT client. There is one engine a process. */
 export class Engine {
@@ -114,14 +114,19 @@ export class Engine {
   async materializeAsync(nodes: readonly Node[]): Promise<void> {
     const cut = this.cut(nodes)
     if (!cut) return
-    await this.prepare(cut.text)
-    this.materialize(nodes) // recorded anew: the graph may have changed meanwhile
+    nodes.forEach(node => node.retain())
+    try {
+      await this.prepare(cut.text)
+      this.materialize(nodes) // recorded anew: the graph may have changed meanwhile
+    } finally {
+      nodes.forEach(node => node.release())
+    }
   }
 
   /** Runs everything recorded that a tensor still holds. */
-  flush(): void {
-    recorded.count = 0
+  private flush(): void {
     this.materialize([...livePending])
+    recorded.count = 0
   }
 
   /** Cuts a lazy graph that has grown past its bound. */

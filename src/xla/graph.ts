@@ -146,6 +146,7 @@ export class Node implements ValueType {
     if (this.trace !== null) return NONE
     const operands = this.operands
     this.operands = NONE
+    if (operands.length > 0) recorded.count--
     return operands
   }
 }
@@ -154,5 +155,5 @@ const NONE: readonly never[] = []
 
 /** Lazy nodes that tensors hold and that have no value yet. */
 export const livePending = new Set<Node>()
-/** Lazy operations recorded since the graph was last cut whole. */
+/** Lazy operations that wait to be computed. */
 export const recorded = { count: 0 }

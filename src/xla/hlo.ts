@@ -126,6 +126,13 @@ export function slice(x: Node, start: readonly number[], limit: readonly number[
 
 export function concatenate(xs: readonly Node[], axis: number): Node {
   if (xs.length === 1) return xs[0]!
+  const { shape: first, type } = xs[0]!
+  for (const x of xs)
+    if (x.type !== type || !same(first.toSpliced(axis, 1), x.shape.toSpliced(axis, 1)))
+      throw new Error(
+        `concat along axis ${axis}: ${type}[${first.join(',')}] and ${x.type}[${x.shape.join(',')}]; needed equal types, and ` +
+          'shapes equal but for that axis',
+      )
   const shape = xs[0]!.shape.map((d, i) => (i === axis ? xs.reduce((n, x) => n + x.shape[axis]!, 0) : d))
   return new Node('stablehlo.concatenate', xs, `dimension = ${axis} : i64`, shape, xs[0]!.type)
 }
@@ -310,6 +317,12 @@ const HIGHEST = '[#stablehlo<precision HIGHEST>, #stablehlo<precision HIGHEST>]'
 
 /** Generalised matrix product: batch axes, then the free axes of a, then those of b. Accumulates in f32. */
 export function dot(a: Node, b: Node, { batch, contract }: DotAxes): Node {
+  const extents = (side: 0 | 1, x: Node) => [...batch[side], ...contract[side]].map(i => x.shape[i]!)
+  if (!same(extents(0, a), extents(1, b)))
+    throw new Error(
+      `matrix product of [${a.shape.join(',')}] and [${b.shape.join(',')}]: the axes that go together have ` +
+        `${extents(0, a).join(',')} and ${extents(1, b).join(',')} entries; needed the same`,
+    )
   const type = promote(a.type, b.type)
   const p = convert(a, type)
   const q = convert(b, type)

@@ -55,7 +55,10 @@ const reduction = (
     const shape = d.full(1)
     const axes = shape.map((_, i) => i).filter(i => i === shape.length - 1 || d.random() < 0.5)
     const keepDims = d.run === 1
-    return { inputs: [d[values](shape)], run: x => run(x, axes, keepDims) }
+    return {
+      inputs: [d[values === 'uniform' && d.run === 2 ? 'special' : values](shape)],
+      run: x => run(x, axes, keepDims),
+    }
   }, options)
 
 const elementwise: Record<string, Case> = {

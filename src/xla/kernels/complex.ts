@@ -24,7 +24,13 @@ for (const [name, part] of [
 rawKernel(tf.ComplexAbs, (backend, { x }) => {
   const { real, imag } = backend.complexParts(x!)
   const [a, b] = [real, imag].map(part => backend.node({ ...part, shape: x!.shape })) as [Node, Node]
-  return backend.info(hlo.unary('sqrt', hlo.add(hlo.multiply(a, a), hlo.multiply(b, b))))
+  // Scaled, so that no square overflows or vanishes.
+  const [p, q] = [hlo.unary('abs', a), hlo.unary('abs', b)]
+  const large = hlo.maximum(p, q)
+  const zero = hlo.like(large, 0)
+  const ratio = hlo.divide(hlo.minimum(p, q), large)
+  const length = hlo.multiply(large, hlo.unary('sqrt', hlo.add(hlo.like(ratio, 1), hlo.multiply(ratio, ratio))))
+  return backend.info(hlo.select(hlo.compare('EQ', large, zero), zero, length))
 })
 
 hostKernels(tf.FFT, tf.IFFT)

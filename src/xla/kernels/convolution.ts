@@ -107,7 +107,16 @@ function forward(x: Node, filter: Node, g: Geometry, groups = 1): Node {
   })
 }
 
+function checkCotangent(dy: Node, g: Geometry): void {
+  if (dy.shape.join() !== g.outShape.join())
+    throw new Error(
+      `convolution's gradient: dy is [${dy.shape.join(',')}]; needed [${g.outShape.join(',')}], the shape that an input ` +
+        `[${g.inShape.join(',')}] gives.`,
+    )
+}
+
 function inputGradient(dy: Node, filter: Node, g: Geometry, groups = 1): Node {
+  checkCotangent(dy, g)
   return hlo.convolution(dy, filter, {
     layout: `${imageLayout(g)}x${filterLayout(g, 'o', 'i')}->${imageLayout(g)}`,
     outShape: g.inShape,
@@ -124,6 +133,7 @@ function inputGradient(dy: Node, filter: Node, g: Geometry, groups = 1): Node {
 }
 
 function filterGradient(x: Node, dy: Node, g: Geometry, filterShape: readonly number[], groups = 1): Node {
+  checkCotangent(dy, g)
   const dyLayout = imageLayout(g, 'i', 'o')
   return hlo.convolution(x, dy, {
     layout: `${imageLayout(g, 'f', 'b')}x${dyLayout}->${filterLayout(g, 'b', 'f')}`,

@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
 import { isFloat } from '../types.js'
-import { kernel, listKernel } from './register.js'
+import { onHost, runOnHost } from './host.js'
+import { kernel, listKernel, rawKernel } from './register.js'
 
 type X = { x: tf.TensorInfo }
 type AB = { a: tf.TensorInfo; b: tf.TensorInfo }
@@ -74,9 +75,10 @@ kernel<X>(tf.Selu, ({ x }) =>
     multiply(hlo.unary('exponential_minus_one', x), like(x, SELU_SCALE_ALPHA)),
   ),
 )
-kernel<X, tf.LeakyReluAttrs>(tf.LeakyRelu, ({ x }, { alpha }) =>
-  select(compare('LT', x, like(x, 0)), multiply(x, like(x, alpha)), x),
-)
+kernel<X, tf.LeakyReluAttrs>(tf.LeakyRelu, ({ x: number }, { alpha }) => {
+  const x = float(number)
+  return select(compare('LT', x, like(x, 0)), multiply(x, like(x, alpha)), x)
+})
 kernel<{ x: tf.TensorInfo; alpha: tf.TensorInfo }>(tf.Prelu, ({ x, alpha }) =>
   select(compare('LT', x, like(x, 0)), multiply(x, alpha), x),
 )
@@ -145,7 +147,14 @@ kernel<tf.SelectInputs>(tf.Select, ({ condition, t, e }) => {
   return select(hlo.reshape(truth(condition), shape), t, e)
 })
 
-kernel<X, tf.CastAttrs>(tf.Cast, ({ x }, { dtype }) => {
+rawKernel(tf.Cast, (backend, inputs, attrs) => {
+  const { dtype } = attrs as tf.CastAttrs
+  const x = inputs.x!
+  if (onHost(x.dtype) || onHost(dtype)) return runOnHost(tf.Cast, backend, inputs, attrs)
+  return backend.info(cast(backend.node(x), dtype))
+})
+
+function cast(x: Node, dtype: tf.DataType): Node {
   switch (dtype) {
     case 'float32':
       return float(x)
@@ -156,4 +165,4 @@ kernel<X, tf.CastAttrs>(tf.Cast, ({ x }, { dtype }) => {
     default:
       throw new Error(`xla: cannot cast to ${dtype}`)
   }
-})
+}

@@ -93,7 +93,7 @@ tf.registerGradient({
         const first = tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(n, 'int32'))
         const ids = tf.add(tf.reshape(indices, [batch, count]), tf.expandDims(first, 1))
         const rows = tf.reshape(taken, [batch * count, outer * inner])
-        const sums = tf.unsortedSegmentSum(rows, tf.reshape(ids, [-1]) as tf.Tensor1D, batch * n)
+        const sums = tf.unsortedSegmentSum(rows, tf.reshape<tf.Rank.R1>(ids, [-1]), batch * n)
         return tf.reshape(tf.transpose(tf.reshape(sums, [batch, n, outer, inner]), [0, 2, 1, 3]), x.shape)
       },
       indices: () => indices,
@@ -108,9 +108,6 @@ tf.registerGradient({
   gradFunc: (dy, saved, attrs) => {
     const [left, output] = (attrs.equation as string).replace(/\s/g, '').split('->') as [string, string]
     const terms = left.split(',')
-    const repeated = terms.find(term => new Set(term).size < term.length)
-    if (repeated !== undefined)
-      throw new Error(`einsum "${left}->${output}": the gradient of a diagonal ("${repeated}") is not implemented`)
     const gradient = (i: number): tf.Tensor => {
       const x = saved[i]!
       const others = saved.filter((_, j) => j !== i)

@@ -13,6 +13,7 @@ const range = (from: number, to: number): number[] => Array.from({ length: to - 
 /** Slices of x along an axis, in the place of that axis: [..., axis, ...] → [..., ...indices, ...]. */
 kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis, batchDims }) => {
   const [a] = axesOf(axis, x.shape) as [number]
+  checkGather(x.shape, indices.shape, a, batchDims)
   const at = hlo.convert(indices, 's32')
   if (batchDims === 0) return take(x, at, a)
   const lead = x.shape.slice(0, batchDims)
@@ -26,6 +27,15 @@ kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis
   const taken = [batch, between, rows[1]!, after]
   return hlo.reshape(hlo.gather(hlo.reshape(x, flat), hlo.concatenate(pairs, 2), axes, taken), shape)
 })
+
+function checkGather(x: readonly number[], indices: readonly number[], axis: number, batch: number): void {
+  const same = batch <= axis && batch <= indices.length && x.slice(0, batch).every((d, i) => d === indices[i])
+  if (!same)
+    throw new Error(
+      `gather: indices [${indices.join(',')}] of [${x.join(',')}] along axis ${axis} have ${batch} batch dims; needed equal ` +
+        'leading axes, before the axis.',
+    )
+}
 
 /** The slices of x along an axis that the indices name, in the place of that axis. */
 export function take(x: Node, indices: Node, axis: number): Node {
@@ -44,7 +54,12 @@ export function take(x: Node, indices: Node, axis: number): Node {
 
 /** indices [..., K] name the first K axes of params: the result is [..., ...the rest]. */
 kernel<tf.GatherNdInputs>(tf.GatherNd, ({ params, indices }) => {
-  const k = indices.shape[indices.shape.length - 1]!
+  const k = indices.shape[indices.shape.length - 1]
+  if (k === undefined || k > params.shape.length || params.shape.length === 0)
+    throw new Error(
+      `gatherND: indices [${indices.shape.join(',')}] of [${params.shape.join(',')}]; needed a last axis that names at most the ` +
+        `${params.shape.length} axes.`,
+    )
   const rank = indices.shape.length - 1
   const shape = [...indices.shape.slice(0, rank), ...params.shape.slice(k)]
   if (sizeOf(shape) === 0) return hlo.fill(0, shape, params.type)

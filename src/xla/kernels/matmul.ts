@@ -10,6 +10,8 @@ kernel<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(tf.BatchMatMul, ({ a, b }, { t
 
 /** a [..., M, K] × b [..., K, N] → [..., M, N]; leading axes broadcast. */
 export function matmul(a: Node, b: Node, transposeA = false, transposeB = false): Node {
+  if (a.shape.length < 2 || b.shape.length < 2)
+    throw new Error(`matMul: got [${a.shape.join(',')}] and [${b.shape.join(',')}]; needed at least two axes each`)
   const lead = hlo.broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))
   const p = hlo.broadcast(a, [...lead, ...a.shape.slice(-2)])
   const q = hlo.broadcast(b, [...lead, ...b.shape.slice(-2)])
@@ -18,22 +20,16 @@ export function matmul(a: Node, b: Node, transposeA = false, transposeB = false)
   return hlo.dot(p, q, { batch: [batch, batch], contract: [[transposeA ? n : n + 1], [transposeB ? n + 1 : n]] })
 }
 
-/** Each subscript names an axis; repeated ones are summed over unless the output has them. At most two operands. */
+/** Each subscript names an axis, once in a term; those that the output lacks are summed over. At most two operands. */
 kernel<Record<string, TensorInfo>, tf.EinsumAttrs>(tf.Einsum, (inputs, { equation }) =>
   einsum(equation, Object.values(inputs)),
 )
 
 export function einsum(equation: string, operands: readonly Node[]): Node {
-  const [left, right] = equation.replace(/\s/g, '').split('->') as [string, string | undefined]
+  const { allDims, idDims } = tf.backend_util.decodeEinsumEquation(equation, operands.length)
+  tf.backend_util.checkEinsumDimSizes(allDims.length, idDims, operands as unknown as tf.Tensor[])
+  const [left, right] = equation.replace(/\s/g, '').split('->') as [string, string]
   const terms = left.split(',')
-  if (right === undefined || terms.length !== operands.length || terms.length > 2)
-    throw new Error(`einsum "${equation}": needs "->" and as many terms as operands, at most 2; got ${operands.length}`)
-  terms.forEach((term, i) => {
-    if (term.length !== operands[i]!.shape.length)
-      throw new Error(
-        `einsum "${equation}": term "${term}" names ${term.length} axes of a tensor of rank ${operands[i]!.shape.length}`,
-      )
-  })
   const singles = operands.map((x, i) => soloAxes(x, terms[i]!, right + terms.filter((_, j) => j !== i).join('')))
   if (singles.length === 1) return arrange(singles[0]!.node, singles[0]!.term, right)
   const [a, b] = singles as [Single, Single]
@@ -54,23 +50,10 @@ interface Single {
   term: string
 }
 
-/** Takes diagonals of repeated axes and sums over axes nobody else names. */
+/** Sums over axes nobody else names. */
 function soloAxes(x: Node, term: string, others: string): Single {
-  let node = x
-  let names = [...term]
-  for (const c of new Set(names)) {
-    while (names.indexOf(c) !== names.lastIndexOf(c)) {
-      const first = names.indexOf(c)
-      const last = names.lastIndexOf(c)
-      const on = hlo.compare('EQ', hlo.iota(node.shape, first, 's32'), hlo.iota(node.shape, last, 's32'))
-      node = hlo.reduce('add', hlo.select(on, node, hlo.like(node, 0)), [last])
-      names.splice(last, 1)
-    }
-  }
-  const alone = names.flatMap((c, i) => (others.includes(c) ? [] : [i]))
-  node = hlo.reduce('add', node, alone)
-  names = names.filter(c => others.includes(c))
-  return { node, term: names.join('') }
+  const alone = [...term].flatMap((c, i) => (others.includes(c) ? [] : [i]))
+  return { node: hlo.reduce('add', x, alone), term: [...term].filter(c => others.includes(c)).join('') }
 }
 
 function arrange(node: Node, term: string, output: string): Node {

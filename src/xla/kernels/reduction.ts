@@ -22,15 +22,18 @@ function reduced(x: Node, { axis, keepDims }: Axes, f: (x: Node, axes: number[])
 
 const number = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
 
-/** NaN wins: XLA's maximum and minimum propagate it. */
+/** NaN wins. XLA's own reduction passes it over on the CPU, or is many times slower there. */
+function extreme(reducer: 'maximum' | 'minimum', x: Node, axes: number[]): Node {
+  if (x.type === 'pred') return hlo.reduce(reducer === 'maximum' ? 'or' : 'and', x, axes)
+  const result = hlo.reduce(reducer, x, axes)
+  if (!isFloat(x.type)) return result
+  return hlo.select(hlo.reduce('or', hlo.isNaN(x), axes), hlo.like(result, NaN), result)
+}
+
 kernel<X, tf.MaxAttrs>(tf.Max, ({ x }, { reductionIndices, keepDims }) =>
-  reduced(x, { axis: reductionIndices, keepDims }, (y, axes) =>
-    hlo.reduce(y.type === 'pred' ? 'or' : 'maximum', y, axes),
-  ),
+  reduced(x, { axis: reductionIndices, keepDims }, (y, axes) => extreme('maximum', y, axes)),
 )
-kernel<X, Axes>(tf.Min, ({ x }, a) =>
-  reduced(x, a, (y, axes) => hlo.reduce(y.type === 'pred' ? 'and' : 'minimum', y, axes)),
-)
+kernel<X, Axes>(tf.Min, ({ x }, a) => reduced(x, a, (y, axes) => extreme('minimum', y, axes)))
 kernel<X, Axes>(tf.Sum, ({ x }, a) => reduced(number(x), a, (y, axes) => hlo.reduce('add', y, axes)))
 kernel<X, Axes>(tf.Prod, ({ x }, a) => reduced(number(x), a, (y, axes) => hlo.reduce('multiply', y, axes)))
 kernel<X, Axes>(tf.All, ({ x }, a) => reduced(x, a, (y, axes) => hlo.reduce('and', y, axes)))

@@ -4,6 +4,7 @@ import { hostNode } from '../backend.js'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
 import { elementType, sizeOf } from '../types.js'
+import { runOnHost } from './host.js'
 import { axesOf, kernel, listKernel, rawKernel } from './register.js'
 
 type X = { x: TensorInfo }
@@ -23,7 +24,8 @@ rawKernel(tf.Reshape, (backend, { x }, attrs) => {
 })
 kernel<{ input: TensorInfo }, tf.ExpandDimsAttrs>(tf.ExpandDims, ({ input }, { dim }) => {
   const shape = [...input.shape]
-  shape.splice(dim < 0 ? dim + shape.length + 1 : dim, 0, 1)
+  const [at] = axesOf(dim, [...shape, 1])
+  shape.splice(at!, 0, 1)
   return hlo.reshape(input, shape)
 })
 
@@ -142,12 +144,7 @@ kernel<X>(tf.Diag, ({ x }) => {
 
 rawKernel(tf.Fill, (backend, _, attrs) => {
   const { shape, value, dtype } = attrs as tf.FillAttrs
-  if (typeof value === 'string')
-    return {
-      dataId: backend.write(Array<string>(sizeOf(shape)).fill(value) as unknown as Float32Array, shape, 'string'),
-      shape,
-      dtype: 'string',
-    }
+  if (typeof value === 'string') return runOnHost(tf.Fill, backend, {}, attrs)
   const type = elementType(dtype ?? 'float32')
   // Zero and one are literals; another number may change from call to call.
   if (value === 0 || value === 1) return backend.info(hlo.fill(value, shape, type))
@@ -157,12 +154,9 @@ kernel<X>(tf.ZerosLike, ({ x }) => hlo.like(x, 0))
 kernel<X>(tf.OnesLike, ({ x }) => hlo.like(x, 1))
 kernel<object, tf.RangeAttrs>(tf.Range, (_, { start, stop, step, dtype }) => {
   const type = elementType(dtype)
-  const length =
-    start === stop || (start < stop && step < 0) || (stop < start && step > 1)
-      ? 0
-      : Math.abs(Math.ceil((stop - start) / step))
-  const index = hlo.iota([length], 0, type)
-  return hlo.add(hlo.multiply(index, hlo.like(index, step)), hlo.like(index, start))
+  const by = stop < start && step === 1 ? -1 : step // tfjs counts down unasked
+  const index = hlo.iota([Math.max(0, Math.ceil((stop - start) / by))], 0, type)
+  return hlo.add(hlo.multiply(index, hlo.like(index, by)), hlo.like(index, start))
 })
 kernel<object, tf.LinSpaceAttrs>(tf.LinSpace, (_, { start, stop, num }) => {
   const step = (stop - start) / (num - 1)

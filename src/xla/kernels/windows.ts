@@ -57,7 +57,10 @@ function pool3D(x: Node, a: Attrs): Pool {
 const max = (x: Node, p: Pool): Node => hlo.reduceWindow('maximum', x, p)
 
 /** How many values, padding left out, each window covers. */
-const counts = (x: Node, p: Pool): Node => hlo.reduceWindow('add', hlo.fill(1, x.shape, 'f32'), p)
+function counts(x: Node, p: Pool): Node {
+  const covered = hlo.reduceWindow('add', hlo.fill(1, x.shape, 'f32'), p)
+  return hlo.maximum(covered, hlo.like(covered, 1)) // a window that lies in the padding gives 0
+}
 
 function average(x: Node, p: Pool): Node {
   return hlo.convert(hlo.divide(hlo.reduceWindow('add', hlo.convert(x, 'f32'), p), counts(x, p)), x.type)
@@ -114,11 +117,11 @@ function places(x: Node, p: Pool, dilations: readonly number[]): Place[] {
   })
 }
 
-/** The largest value over all places, and the number of the first place that has it. */
+/** The largest value over all places, and the number of the first place that has it. NaN is passed over. */
 function best(candidates: readonly Node[]): { value: Node; place: Node } {
   return candidates.slice(1).reduce(
     ({ value, place }, candidate, i) => {
-      const better = hlo.compare('GT', candidate, value)
+      const better = hlo.binary('or', hlo.compare('GT', candidate, value), hlo.isNaN(value))
       return { value: hlo.select(better, candidate, value), place: hlo.select(better, hlo.like(place, i + 1), place) }
     },
     { value: candidates[0]!, place: hlo.fill(0, candidates[0]!.shape, 's32') },

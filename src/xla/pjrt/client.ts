@@ -144,14 +144,19 @@ export class DeviceBuffer {
     } finally {
       this.client.api.call('Event_Destroy', struct(event))
     }
-    return target.bytes.subarray(0, this.bytes)
+    return this.exactly(target)
   }
 
   /** The same without blocking the event loop. */
   async readAsync(): Promise<Uint8Array> {
     const target = new Block(this.bytes)
     await this.awaitEvent(this.startRead(target))
-    return target.bytes.subarray(0, this.bytes)
+    return this.exactly(target)
+  }
+
+  /** The bytes read, in a buffer no larger than they are. */
+  private exactly({ bytes }: Block): Uint8Array {
+    return bytes.length === this.bytes ? bytes : bytes.slice(0, this.bytes)
   }
 
   /** Resolves when the values are there; rejects if the program that writes them failed. */
