@@ -11,7 +11,7 @@ export interface RunOptions {
   name: string
   seed: number
   /** Every field, defaults filled in. */
-  config: object
+  config: Readonly<Record<string, unknown>>
   /** Updates that the run will have done at its end. */
   steps: number
   /** Does one update a pull. */
@@ -32,7 +32,7 @@ export interface RunOptions {
 export class Run implements AsyncIterable<Row> {
   readonly name: string
   readonly seed: number
-  readonly config: object
+  readonly config: Readonly<Record<string, unknown>>
   readonly steps: number
   readonly rows: Row[] = []
   readonly #source: AsyncIterator<Row, void>

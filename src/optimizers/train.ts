@@ -117,7 +117,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   return new Run({
     name: config.run_name ?? name,
     seed: config.seed,
-    config,
+    config: { ...config },
     steps,
     rows: source(),
     state: begin,
