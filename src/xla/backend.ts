@@ -69,6 +69,16 @@ export class XlaBackend extends tf.KernelBackend {
     return entry.refCount === 1 && entry.node?.holderCount === 1
   }
 
+  /** Gives a variable whose value is a literal a place in memory, so that programs read it as an input. */
+  settle(variable: tf.Variable): void {
+    const entry = this.entry(variable.dataId)
+    if (!entry.node?.literal) return
+    const [node] = hlo.barrier([entry.node]) as [Node]
+    node.retainByTensor()
+    entry.node.releaseByTensor()
+    entry.node = node
+  }
+
   /** Points a variable at another data id, undoing an assignment. */
   repoint(variable: tf.Variable, dataId: object): void {
     tf.engine().disposeTensor(variable)

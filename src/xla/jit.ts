@@ -103,6 +103,7 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
   const start = performance.now()
   const trace = new Trace(name)
   const variables = Object.values(tf.engine().registeredVariables)
+  variables.forEach(v => xla.settle(v))
   const before = variables.map(v => v.dataId)
   before.forEach(dataId => xla.incRef(dataId)) // an assignment while tracing must not free the present value
   const nodeOfVariable = new Map(variables.map(v => [xla.storage(v), v]))

@@ -157,8 +157,9 @@ function forward(xla: XlaBackend, plan: Plan, init: Node[], xs: Node[]): Node[] 
   return results.slice(0, carry.length + y.length)
 }
 
-/** A counted loop over `state` = [index, …values]. */
+/** A counted loop over `state` = [index, …values]; returns the values. */
 function loop(plan: Plan, state: Node[], reverse: boolean, body: (i: Node, values: Node[]) => Node[]): Node[] {
+  if (plan.steps === 0) return state.slice(1)
   return whileNodes(
     plan.name,
     state,
