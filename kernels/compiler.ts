@@ -168,8 +168,33 @@ function createHost(folder: string, roots: string[], given: TypeScript.CompilerO
       const found = resolve(text, isOwned(text) ? ours : from)
       return found.resolvedModule || /^\.{0,2}\//.test(text) ? found : resolve(text, ours)
     })
+  const { createProgram } = host
+  host.createProgram = (...args) => withLongProperties(createProgram.apply(host, args))
   host.hasInvalidatedResolutions = path => !path.endsWith('.d.ts') // a missing import may exist by now
   return host
+}
+
+/** tslab reads names of earlier cells from `exports`, but overlooks them in `{ name }`: writes these as `{ name: exports.name }`. */
+function withLongProperties<T extends TypeScript.BuilderProgram>(builder: T): T {
+  const emit = builder.emit.bind(builder)
+  builder.emit = (file, write, token, onlyDeclarations, transformers) => {
+    const checker = builder.getProgram().getTypeChecker()
+    const earlier = (node: TypeScript.ShorthandPropertyAssignment) =>
+      checker
+        .getShorthandAssignmentValueSymbol(node)
+        ?.declarations?.some(declaration => declaration.getSourceFile().fileName.endsWith('/__prev__.d.ts'))
+    const expand: TypeScript.TransformerFactory<TypeScript.SourceFile> = context => source => {
+      const visit = (node: TypeScript.Node): TypeScript.Node => {
+        if (!ts.isShorthandPropertyAssignment(node) || !earlier(node)) return ts.visitEachChild(node, visit, context)
+        const value = ts.factory.createPropertyAccessExpression(ts.factory.createIdentifier('exports'), node.name.text)
+        return ts.factory.createPropertyAssignment(node.name.text, value)
+      }
+      return ts.visitNode(source, visit) as TypeScript.SourceFile
+    }
+    const before = [...(transformers?.before ?? []), expand]
+    return emit(file, write, token, onlyDeclarations, { ...transformers, before })
+  }
+  return builder
 }
 
 /** Replaces the compiler's polling of every file by a look at the user's own files before each cell: no idle work, and

@@ -157,6 +157,11 @@ describe('kernel', function () {
       assert.equal(value(await run('const { a, ...rest } = await Promise.resolve({ a: 1, b: 2 }); rest.b')), '2')
     })
 
+    it('reads names of earlier cells in shorthand properties', async () => {
+      await run('const shade = 3')
+      assert.equal(value(await run('({ shade }).shade + [1].map(shade => ({ shade }))[0]!.shade')), '4')
+    })
+
     it('declares names anew, with other types', async () => {
       await run('const thing = 1')
       await run('function useThing() { return thing }')
