@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import * as tf from '@tensorflow/tfjs-core'
-import { findPlugin, jit, memory, platform, start } from '../xla/index.js'
+import { findPlugin, jit, memory, platform, presentDevices, start } from '../xla/index.js'
 import { parse, type Command } from './command.js'
 
 export interface Diagnosis {
@@ -20,14 +20,14 @@ export interface Diagnosis {
   problems: string[]
 }
 
-/** Looks at devices, plugin, versions and memory, and runs one small program. */
+/** Looks at devices, plugin, versions and memory, and runs one small program.
+ * @throws Error if a backend, device or plugin that the environment asks for cannot be had */
 export async function doctor(): Promise<Diagnosis> {
-  const problems: string[] = []
-  for (const device of ['cuda', 'cpu']) {
-    const found = findPlugin(device)
-    if ('missing' in found && (device === 'cpu' || hasNvidia())) problems.push(found.missing)
-  }
   await start()
+  const problems = presentDevices().flatMap(device => {
+    const found = findPlugin(device)
+    return 'missing' in found ? [found.missing] : []
+  })
   const gb = (bytes: number) => Number((bytes / 2 ** 30).toFixed(1))
   const used = platform()
   const check = used && (await tryProgram())
@@ -52,11 +52,6 @@ export async function doctor(): Promise<Diagnosis> {
     check,
     problems,
   }
-}
-
-function hasNvidia(): boolean {
-  const found = findPlugin()
-  return 'device' in found && found.device === 'cuda'
 }
 
 async function tryProgram(): Promise<NonNullable<Diagnosis['check']>> {

@@ -12,20 +12,26 @@ export interface GenerateOptions extends Pick<LanguageSampleOptions, Sampling> {
   batch_size?: number
 }
 
-/** Completes prompts with a model of a Hugging Face directory, in their order. */
+/** Completes prompts with a model of a Hugging Face directory, in their order.
+ * @throws Error for unsound options, files that do not fit, or a prompt that leaves no room for its completion */
 export async function* generate(
   modelDir: string,
   prompts: readonly Prompt[],
   { adapter, batch_size = 16, ...options }: GenerateOptions,
 ): AsyncGenerator<{ prompt: Prompt; completion: string }> {
+  if (!Number.isInteger(batch_size) || batch_size < 1)
+    throw new Error(`generate: batch_size is ${batch_size}, needed an integer ≥ 1.`)
   const policy = await loadPolicy(modelDir, { adapter })
-  for (let from = 0; from < prompts.length; from += batch_size) {
-    const batch = prompts.slice(from, from + batch_size)
-    const { outputs, trajectories } = await policy.sample(batch, { ...options, seed: options.seed + from })
-    disposeTree(trajectories)
-    for (const [i, prompt] of batch.entries()) yield { prompt, completion: outputs[i]! }
+  try {
+    for (let from = 0; from < prompts.length; from += batch_size) {
+      const batch = prompts.slice(from, from + batch_size)
+      const { outputs, trajectories } = await policy.sample(batch, { ...options, seed: options.seed + from })
+      disposeTree(trajectories)
+      for (const [i, prompt] of batch.entries()) yield { prompt, completion: outputs[i]! }
+    }
+  } finally {
+    policy.dispose()
   }
-  policy.dispose()
 }
 
 export const generateCommand: Command = {

@@ -58,7 +58,8 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
   }
 }
 
-/** Writes a safetensors file, through a temporary one, so that no reader ever sees half of it. */
+/** Writes a safetensors file, through a temporary one, so that no reader ever sees half of it.
+ * @throws Error naming the file if it cannot be written, or a tensor whose values do not fill its shape */
 export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, StoredTensor>>,
@@ -78,7 +79,10 @@ export async function writeSafetensors(
   length.writeBigUInt64LE(BigInt(padded.length))
 
   const temporary = `${path}.${process.pid}.part`
-  const file = await open(temporary, 'w')
+  const file = await open(temporary, 'w').catch((error: NodeJS.ErrnoException) => {
+    const found = error.code === 'ENOENT' ? 'there is no such folder' : error.message
+    throw new Error(`safetensors ${path}: ${found}. Needed: a file that can be written. Check the path.`)
+  })
   try {
     await file.writeFile(length)
     await file.writeFile(padded)

@@ -51,6 +51,11 @@ export function findPlugin(device?: string): Found {
   }
 }
 
+/** Kinds of devices that the machine has, best first, whether or not there is a plugin for them. */
+export function presentDevices(): string[] {
+  return KINDS.filter(kind => kind.present()).map(kind => kind.device)
+}
+
 /** Folders that may hold plugins. */
 export function sitePackages(): string[] {
   const root = packageRoot()

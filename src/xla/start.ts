@@ -45,10 +45,11 @@ async function choose(options: StartOptions): Promise<void> {
 async function startXla(device: string | undefined, insist: boolean): Promise<void> {
   const found = findPlugin(device)
   if ('missing' in found) {
-    if (insist || device) throw new Error(found.missing)
+    if (insist || device || process.env.REWARDLAB_PJRT_PLUGIN) throw new Error(found.missing)
     console.warn(`${found.missing} Until then plain tfjs runs everything, slowly.`)
     return startCpu()
   }
+  engine ??= Engine.open(found.path) // here, since tfjs swallows what a backend's factory throws
   registerXla(found.path)
   await tf.setBackend(BACKEND)
   describeTensors()
