@@ -51,14 +51,14 @@ const importZones = {
   },
 }
 
-/** 'kernels', or the name of a folder of src/; undefined elsewhere. */
+/** 'kernels', or the name of a folder of src/; undefined elsewhere, as for src/config.ts, which all may use. */
 function zoneOf(file) {
   const [top, folder] = path.relative(import.meta.dirname, file).split(path.sep)
-  return top === 'src' ? folder : top === 'kernels' ? top : undefined
+  return top === 'src' && folder && !path.extname(folder) ? folder : top === 'kernels' ? top : undefined
 }
 
 export default defineConfig(
-  globalIgnores(['dist/', '.venv/', 'data/', 'runs/', 'figures/', 'test/fixtures/']),
+  globalIgnores(['dist/', '.venv/', 'data/models/', 'runs/', 'figures/', 'test/fixtures/']),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -1,4 +1,4 @@
-import type { Message } from './message.js'
+import type { Message } from '../io/tokenizer.js'
 import { rng, type Rng } from './rng.js'
 
 export type Operation = 'add' | 'sub' | 'mul' | 'div'

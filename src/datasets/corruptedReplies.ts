@@ -1,5 +1,5 @@
 import { compute, equation, type ArithmeticProblem } from './arithmeticProblems.js'
-import type { Message } from './message.js'
+import type { Message } from '../io/tokenizer.js'
 import { rng, type Rng } from './rng.js'
 
 /** Shares of replies that carry each fault; faults are drawn independently of one another. */

@@ -1,5 +1,5 @@
 import { jsonLines } from './jsonl.js'
-import type { Message } from './message.js'
+import type { Message } from '../io/tokenizer.js'
 
 /** A problem in GSM8K's record format with the columns that training reads. */
 export interface Gsm8kRow {

@@ -9,6 +9,6 @@ export { gsm8k, type Gsm8kOptions, type Gsm8kRow } from './gsm8k.js'
 export { readJsonl, writeJsonl, type Row } from './jsonl.js'
 
 // What every data set shares
-export type { Message } from './message.js'
+export type { Message } from '../io/tokenizer.js'
 export { requireColumns } from './requireColumns.js'
 export { rng, type Rng } from './rng.js'

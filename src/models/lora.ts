@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
 import { Fields, readJson } from '../io/json.js'
-import { resolve } from '../io/resolve.js'
+import { resolveConfig } from '../config.js'
 import { disposeTree, random, type TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
@@ -34,7 +34,7 @@ export interface Adapter {
  * @param seed of A
  * @throws Error for unknown fields, a rank below 1, or names that match no layer */
 export function initAdapter(model: CausalModel, given: Partial<LoraConfig>, seed: number): Adapter {
-  const config = resolve('LoraConfig', DEFAULTS, given)
+  const config = resolveConfig('LoraConfig', DEFAULTS, given)
   if (!Number.isInteger(config.r) || config.r < 1)
     throw new Error(`LoraConfig: r is ${config.r}, needed an integer ≥ 1.`)
   const targets = targetsOf(model, config)

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { requireOneOf } from './config.js'
+import { requireOneOf } from '../config.js'
 
 /** What the loss of DPO depends on; names and defaults are those of TRL 1.16. */
 export interface DpoLossConfig {

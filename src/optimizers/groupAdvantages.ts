@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { requireOneOf, resolveConfig } from './config.js'
+import { requireOneOf, resolveConfig } from '../config.js'
 
 export interface AdvantageOptions {
   /** Weight of each component; null: all 1. */

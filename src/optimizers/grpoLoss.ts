@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { requireOneOf } from './config.js'
+import { requireOneOf } from '../config.js'
 import { stopGradient } from './stopGradient.js'
 
 /** What the loss of GRPO and SRPO depends on; names and defaults are those of TRL 1.16. */

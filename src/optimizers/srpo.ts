@@ -1,6 +1,6 @@
 import type { Policy } from '../policies/policy.js'
 import { advantageShares, scalarize, type RunningStatistics, type WeightedRewards } from '../rewards/index.js'
-import { requireOneOf, resolveConfig } from './config.js'
+import { requireOneOf, resolveConfig } from '../config.js'
 import {
   checkPolicyGradientConfig,
   comparedWithBaseline,

@@ -1,4 +1,4 @@
-import { requireOneOf, requireWhole } from './config.js'
+import { requireOneOf, requireWhole } from '../config.js'
 import type { LearningRateConfig } from './learningRate.js'
 
 /** What every method's configuration holds; names and defaults are those of transformers' TrainingArguments, except

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { saveWeights } from '../io/checkpoint.js'
 import { readJson } from '../io/json.js'
-import { resolve } from '../io/resolve.js'
+import { resolveConfig } from '../config.js'
 import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
 import { mergeAdapter, saveAdapter, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
 import { tokenLogProbs } from '../nn/index.js'
@@ -97,7 +97,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
 
   /** @throws Error for unknown or unsound options, or a prompt that leaves no room for the completion */
   async sample(prompts: readonly Prompt[], options: LanguageSampleOptions): Promise<Samples<string>> {
-    const settings = resolve('sample', SAMPLE_DEFAULTS, options)
+    const settings = resolveConfig('sample', SAMPLE_DEFAULTS, options)
     checkSettings(settings)
     const { num_generations: G, max_completion_length: length, temperature, top_p, top_k, greedy, seed } = settings
     if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')

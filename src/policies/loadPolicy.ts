@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { WeightType } from '../io/checkpoint.js'
 import { readJson } from '../io/json.js'
-import { resolve } from '../io/resolve.js'
+import { resolveConfig } from '../config.js'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
 import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
 import { start } from '../xla/index.js'
@@ -21,7 +21,7 @@ export interface PolicyOptions {
 /** Loads a model directory in Hugging Face's layout as a policy, and starts the engine if nothing has.
  * @throws Error naming the file and field, or all tensors, that do not fit */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
-  const { adapter, dtype, seed } = resolve<Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions>(
+  const { adapter, dtype, seed } = resolveConfig<Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions>(
     'loadPolicy',
     { adapter: undefined, dtype: 'float32', seed: 0 },
     options,

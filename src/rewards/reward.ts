@@ -1,4 +1,4 @@
-import type { Message } from '../datasets/message.js'
+import type { Message } from '../datasets/index.js'
 
 /** A sample's score; null where the reward does not apply to it. */
 export type Score = number | null

@@ -60,8 +60,9 @@ export interface Region {
 /** One StableHLO operation and its value, immutable. Its shape and type are known at once; its values exist on the device
  * (`buffer`), on the host (`host`), or not yet (pending).
  *
- * Lazy nodes are counted: tensors, compiled functions and pending nodes that read a node hold it; when the last one lets
- * go, its memory is returned and it lets go of its own operands. Nodes of a trace have no memory and are not counted. */
+ * Lazy nodes are counted: tensors, compiled functions and held nodes that read a node hold it. A node takes hold of its
+ * operands when it is first held itself (what nobody asks for holds nothing); when the last holder lets go, its memory is
+ * returned and it lets go of them. Nodes of a trace have no memory and hold nothing. */
 export class Node implements ValueType {
   readonly trace = Trace.current
   operands: readonly Node[]
@@ -87,10 +88,7 @@ export class Node implements ValueType {
     this.operands = operands
     if (this.trace !== null) {
       for (const operand of operands) if (operand.trace === null && !operand.literal) this.trace.keep(operand)
-      return
     }
-    for (const operand of operands) operand.holders++
-    if (operands.length > 0) recorded.count++
   }
 
   get pending(): boolean {
@@ -103,7 +101,12 @@ export class Node implements ValueType {
   }
 
   retain(): void {
-    this.holders++
+    const fresh: Node[] = [this]
+    for (let node = fresh.pop(); node; node = fresh.pop())
+      if (node.holders++ === 0 && node.trace === null && node.operands.length > 0) {
+        recorded.count++
+        fresh.push(...node.operands)
+      }
   }
 
   release(): void {
@@ -112,7 +115,7 @@ export class Node implements ValueType {
       if (--node.holders > 0) continue
       node.buffer?.destroy()
       node.buffer = node.host = null
-      free.push(...node.detach())
+      free.push(...node.letGo())
     }
   }
 
@@ -131,7 +134,8 @@ export class Node implements ValueType {
   materialize(buffer: DeviceBuffer): void {
     this.buffer = buffer
     livePending.delete(this)
-    for (const operand of this.detach()) operand.release()
+    if (this.holders === 0) this.operands = NONE
+    for (const operand of this.letGo()) operand.release()
   }
 
   get heldByTensor(): boolean {
@@ -142,11 +146,12 @@ export class Node implements ValueType {
     return this.holders
   }
 
-  private detach(): readonly Node[] {
-    if (this.trace !== null) return NONE
+  /** The operands that the node held: it has its value, or nobody needs it any more. */
+  private letGo(): readonly Node[] {
+    if (this.trace !== null || this.operands.length === 0) return NONE
     const operands = this.operands
     this.operands = NONE
-    if (operands.length > 0) recorded.count--
+    recorded.count--
     return operands
   }
 }

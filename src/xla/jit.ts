@@ -6,7 +6,7 @@ import * as hlo from './hlo.js'
 import { captured } from './loops.js'
 import { printProgram } from './print.js'
 import { record, taping, withoutTape } from './record.js'
-import { eachTensor, tensorsOf, withTensors } from './tree.js'
+import { eachTensor, isTensor, tensorsOf, withTensors } from './tree.js'
 
 export interface JitOptions {
   /** Indices of arguments whose tensors the program consumes: their memory becomes the outputs'. */
@@ -85,7 +85,7 @@ interface Program {
 
 /** Structure, shapes, element types and static values of the arguments. */
 function signature(value: unknown): string {
-  if (value instanceof tf.Tensor) {
+  if (isTensor(value)) {
     const { shape, type } = backend().storage(value)
     return `${type}[${shape.join()}]${value.shape.join() === shape.join() ? '' : `(${value.shape.join()})`}`
   }
@@ -175,7 +175,7 @@ function run(program: Program, args: unknown[], name: string, donated: Set<numbe
   })
   program.assigned.forEach((v, i) => {
     const value = xla.tensor(outputs[program.resultCount + i]!)
-    v.assign(value as tf.Tensor<never>)
+    v.assign(value)
     value.dispose()
   })
   return withTensors(

@@ -6,7 +6,7 @@ import type { Node, ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { listed } from './kernels/engine.js'
 import { rawKernel } from './kernels/register.js'
-import { captured, substitute, whileNodes } from './loops.js'
+import { substitute, whileNodes } from './loops.js'
 import { ancestors } from './print.js'
 import { record, taping, withoutTape } from './record.js'
 import { tensorsOf, withTensors } from './tree.js'
@@ -223,13 +223,13 @@ function recordWithGradient(xla: XlaBackend, plan: Plan, trace: Trace, parameter
           return terms.length ? terms.reduce((a, b) => tf.add(a, b)) : tf.scalar(0)
         },
         sources.filter(t => t.dtype === 'float32'),
-        undefined as never,
+        undefined,
         true,
       )
       let next = 0
       const gradients = sources.map(t => {
         if (t.dtype !== 'float32') return null
-        const g = grads[next++] as tf.Tensor | undefined
+        const g = grads[next++]
         return g ? xla.node(g) : hlo.fill(0, t.shape, xla.node(t).type)
       })
       const { carry: nextCarry, y, dCarry, dY } = outputs
@@ -333,10 +333,12 @@ tf.registerGradient({
   saveAllInputs: true,
   gradFunc: (dys, saved, attrs) => {
     const plan = attrs as unknown as Plan
-    const inputs = saved as unknown as tf.Tensor[]
+    const inputs = saved
     const cotangents = Array.isArray(dys) ? dys : [dys]
-    let grads: Node[] | undefined // tfjs asks for each in a scope of its own
-    const all = () => (grads ??= backwardPass(backend(), plan, cotangents, inputs))
-    return Object.fromEntries(inputs.map((_, i) => [i, () => backend().tensor(all()[i]!)]))
+    // tfjs asks for some of them, each in a scope of its own; the rest goes when the backward pass ends.
+    const grads = backwardPass(backend(), plan, cotangents, inputs).map(node => backend().tensor(node))
+    plan.backward!.kept.forEach(({ stack }) => stack.release())
+    plan.backward!.trace.close()
+    return Object.fromEntries(grads.map((g, i) => [i, () => tf.clone(g)]))
   },
 })

@@ -41,11 +41,11 @@ export function dynamicUpdateSlice<T extends tf.Tensor>(x: T, update: tf.Tensor,
   checkRank('dynamicUpdateSlice', x, starts)
   if (onXla())
     return tf.tidy(() => tf.engine().runKernel(DYNAMIC_UPDATE_SLICE, listed([x, update, ...startTensors(starts)])))
-  return tf.tidy(() => {
+  return tf.tidy<T>(() => {
     const begin = clamped(x, starts, update.shape)
     const paddings = begin.map((b, i) => [b, x.shape[i]! - b - update.shape[i]!] as [number, number])
     const inside = tf.pad(tf.onesLike(update), paddings)
-    return tf.add(tf.mul(x, tf.sub(tf.scalar(1, x.dtype as 'float32'), inside)), tf.pad(update, paddings)) as T
+    return tf.add<T>(tf.mul(x, tf.sub(tf.scalar(1, x.dtype as 'float32'), inside)), tf.pad(update, paddings))
   })
 }
 

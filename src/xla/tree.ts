@@ -8,9 +8,11 @@ export type TensorTree = Tree<tf.Tensor>
 export type Static = number | string | boolean | null | undefined
 export type ArgumentTree = Tree<tf.Tensor | Static>
 
+export const isTensor = (value: unknown): value is tf.Tensor => value instanceof tf.Tensor
+
 /** Calls `visit(leaf, path)` for each tensor of a tree, objects in key-insertion order; other leaves are passed over. */
 export function eachTensor(tree: unknown, visit: (tensor: tf.Tensor, path: string) => void, path = ''): void {
-  if (tree instanceof tf.Tensor) return visit(tree, path)
+  if (isTensor(tree)) return visit(tree, path)
   if (Array.isArray(tree)) tree.forEach((child, i) => eachTensor(child, visit, `${path}[${i}]`))
   else if (tree !== null && typeof tree === 'object')
     for (const [key, child] of Object.entries(tree)) eachTensor(child, visit, path === '' ? key : `${path}.${key}`)
@@ -25,8 +27,8 @@ export function tensorsOf(tree: unknown): tf.Tensor[] {
 
 /** A tree of the same structure with each tensor replaced; other leaves are kept. */
 export function mapTensors<T>(tree: T, f: (tensor: tf.Tensor, path: string) => tf.Tensor, path = ''): T {
-  if (tree instanceof tf.Tensor) return f(tree, path) as T
-  if (Array.isArray(tree)) return tree.map((child, i) => mapTensors(child, f, `${path}[${i}]`)) as T
+  if (isTensor(tree)) return f(tree, path) as T
+  if (Array.isArray(tree)) return tree.map((child: unknown, i) => mapTensors(child, f, `${path}[${i}]`)) as T
   if (tree !== null && typeof tree === 'object')
     return Object.fromEntries(
       Object.entries(tree).map(([key, child]) => [key, mapTensors(child, f, path === '' ? key : `${path}.${key}`)]),

@@ -61,7 +61,7 @@ export class PjrtApi {
     const available = Number(word(0)) / 8 - HEADER_WORDS
     FUNCTIONS.slice(0, available).forEach((name, i) => {
       const pointer = word(HEADER_WORDS + i)
-      if (pointer !== 0n) this.functions.set(name, koffi.decode(pointer, proto) as unknown as Native)
+      if (pointer !== 0n) this.functions.set(name, koffi.decode(pointer, proto) as Native)
     })
   }
 
@@ -80,7 +80,7 @@ export class PjrtApi {
           this.check(name, result)
           resolve(args)
         } catch (e) {
-          reject(e as Error)
+          reject(e instanceof Error ? e : new PjrtError(String(e)))
         }
       })
     })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { nearest, resolveConfig } from '../../src/optimizers/config.js'
-import { dpoDefaults, grpoDefaults, resolveGrpoConfig, sftDefaults } from '../../src/optimizers/index.js'
+import { nearest, resolveConfig } from '../src/config.js'
+import { dpoDefaults, grpoDefaults, resolveGrpoConfig, sftDefaults } from '../src/optimizers/index.js'
 
 describe('configuration', () => {
   const defaults = { learning_rate: 0.1, shuffle: true, name: null as string | null, kind: 'linear' }
