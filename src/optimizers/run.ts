@@ -73,7 +73,7 @@ export class Run implements AsyncIterable<Row> {
   }
 
   /** Runs to the end while displays follow: a line with step, rate and remaining time, and a chart.
-   * @param chart drawn anew, at most twice a second, from the run's rows so far */
+   * @param chart drawn anew, at most once a second, from the run's rows so far */
   async live(chart?: (run: this) => unknown): Promise<this> {
     const { newDisplay } = await import('../widgets/index.js')
     const start = performance.now()
@@ -120,7 +120,7 @@ export class Run implements AsyncIterable<Row> {
   }
 }
 
-const REDRAW_MS = 500
+const REDRAW_MS = 1000
 
 function progressLine(run: Run, first: number, seconds: number): string {
   const step = run.rows.at(-1)?.step ?? 0
