@@ -11,7 +11,7 @@ const SPLIT = new RegExp(
  * @param texts the corpus
  * @param vocabulary tokens in all: 256 bytes, the special tokens, and merges
  * @param specials tokens that text never merges into; they take the last ids
- * @returns the content of a Hugging Face tokenizer.json
+ * @returns the content of a Hugging Face tokenizer.json; tokens of several digits stand among the added tokens, too
  * @source Sennrich et al., arXiv 1508.07909; byte alphabet of GPT-2 */
 export function trainBpe(texts: readonly string[], vocabulary: number, specials: readonly string[]): object {
   const bytes = byteAlphabet()
@@ -26,18 +26,20 @@ export function trainBpe(texts: readonly string[], vocabulary: number, specials:
     vocab.set(left + right, vocab.size)
     for (const word of words) word.symbols = merged(word.symbols, left, right)
   }
+  // Matched before the text is cut: transformers' Qwen2Tokenizer cuts by a pattern of its own, every digit alone.
+  const numbers = [...vocab].filter(([token]) => /^\d{2,}$/.test(token)).map(([content, id]) => ({ id, content }))
   const special = specials.map((content, i) => ({ id: vocab.size + i, content }))
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: special.map(token => ({
+    added_tokens: [...numbers, ...special].map(token => ({
       ...token,
       single_word: false,
       lstrip: false,
       rstrip: false,
       normalized: false,
-      special: true,
+      special: token.id >= vocab.size,
     })),
     normalizer: { type: 'NFC' },
     pre_tokenizer: {
