@@ -125,7 +125,16 @@ export class Engine {
 
   /** Runs everything recorded that a tensor still holds. */
   private flush(): void {
-    this.materialize([...livePending])
+    try {
+      this.materialize([...livePending])
+    } catch {
+      for (const node of [...livePending])
+        try {
+          this.materialize([node])
+        } catch {
+          // whoever reads the value that fails is told
+        }
+    }
     recorded.count = 0
   }
 

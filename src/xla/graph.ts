@@ -86,8 +86,13 @@ export class Node implements ValueType {
     readonly index = 0,
   ) {
     this.operands = operands
-    if (this.trace !== null) {
-      for (const operand of operands) if (operand.trace === null && !operand.literal) this.trace.keep(operand)
+    for (const operand of operands) {
+      if (operand.trace === this.trace || operand.literal) continue
+      if (operand.trace === null) this.trace!.keep(operand)
+      else if (this.trace === null)
+        throw new Error(
+          `xla: a tensor made inside "${operand.trace.name}" is used outside of it, where it has no value. Return it from there.`,
+        )
     }
   }
 

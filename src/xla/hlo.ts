@@ -72,6 +72,10 @@ export function parameter({ shape, type }: ValueType): Node {
 
 export function reshape(x: Node, shape: readonly number[]): Node {
   if (same(x.shape, shape)) return x
+  if (sizeOf(shape) !== size(x))
+    throw new Error(
+      `reshape: [${x.shape.join(',')}] has ${size(x)} values; needed ${sizeOf(shape)} for [${shape.join(',')}]`,
+    )
   return new Node('stablehlo.reshape', [x], '', shape, x.type)
 }
 

@@ -33,7 +33,12 @@ function unrolled(w: tf.Tensor2D, init: tf.Tensor, xs: tf.Tensor, reverse = fals
   return [carry, tf.stack(ys)]
 }
 
-describe('control flow', () => {
+/* A state is typed by what it starts with: any tensor. */
+const scalar: (value: number, dtype?: 'float32' | 'int32') => tf.Tensor = tf.scalar
+const zeros: (shape: number[]) => tf.Tensor = tf.zeros
+
+describe('control flow', function () {
+  this.timeout(30_000) // compiling takes what other work on the machine leaves
   before(() => start({ backend: 'xla' }))
 
   describe('scan', () => {
@@ -41,8 +46,7 @@ describe('control flow', () => {
     const w = draw.uniform([3, 3], -0.5, 0.5) as tf.Tensor2D
     const init = draw.uniform([3])
     const xs = draw.uniform([5, 3])
-    const loss = ([last, ys]: [tf.Tensor, tf.Tensor]) =>
-      tf.add(tf.sum(tf.square(last)), tf.sum(tf.sin(ys))) as tf.Scalar
+    const loss = ([last, ys]: [tf.Tensor, tf.Tensor]) => tf.add<tf.Scalar>(tf.sum(tf.square(last)), tf.sum(tf.sin(ys)))
     const variants: Record<string, ScanOptions> = {
       forward: {},
       reverse: { reverse: true },
@@ -104,7 +108,7 @@ describe('control flow', () => {
           { n: tf.add(c.n, i), sum: tf.add(tf.mul(c.sum, 2), tf.gather(t, i)) },
           null,
         ]
-        return tf.sum(scan(body, { n: tf.scalar(0, 'int32'), sum: tf.zeros([2]) as tf.Tensor }, ids)[0].sum)
+        return tf.sum(scan(body, { n: tf.scalar(0, 'int32'), sum: zeros([2]) }, ids)[0].sum)
       }
       assert.deepEqual([...tf.grad(f)(table).dataSync()], [2, 2, 0, 0, 5, 5])
     })
@@ -116,7 +120,7 @@ describe('control flow', () => {
             const [inner] = scan((a: tf.Tensor, x: tf.Tensor) => [tf.add(tf.mul(a, v), x), null], c, row)
             return [inner, inner]
           },
-          tf.scalar(1) as tf.Tensor,
+          scalar(1),
           tf.tensor2d([1, 2, 3, 4], [2, 2]),
         )[0]
       const plain = (v: tf.Tensor) => [1, 2, 3, 4].reduce((c: tf.Tensor, x) => tf.add(tf.mul(c, v), x), tf.scalar(1))
@@ -133,11 +137,11 @@ describe('control flow', () => {
             const doubled = whileLoop(
               (s: tf.Tensor) => tf.less(s, 100),
               (s: tf.Tensor) => tf.mul(s, 2),
-              tf.add(c, x) as tf.Tensor,
+              tf.add<tf.Tensor>(c, x),
             )
             return [doubled, c]
           },
-          tf.scalar(1) as tf.Tensor,
+          scalar(1),
           xs,
         ),
       )
@@ -146,11 +150,7 @@ describe('control flow', () => {
     })
 
     it('runs an empty scan', () => {
-      const [last, ys] = scan(
-        (c: tf.Tensor, x: tf.Tensor) => [tf.add(c, x), c],
-        tf.scalar(5) as tf.Tensor,
-        tf.zeros([0]),
-      )
+      const [last, ys] = scan((c: tf.Tensor, x: tf.Tensor) => [tf.add(c, x), c], scalar(5), tf.zeros([0]))
       assert.deepEqual([last.dataSync()[0], ys.shape], [5, [0]])
     })
 
@@ -160,7 +160,7 @@ describe('control flow', () => {
       assert.throws(() => scan((c: tf.Tensor) => [c, c], tf.scalar(0), null), /Pass \{ length \}/)
       assert.throws(
         () =>
-          scan((c: tf.Tensor): [tf.Tensor, null] => [tf.concat([c, c]), null], tf.zeros([1]) as tf.Tensor, null, {
+          scan((c: tf.Tensor): [tf.Tensor, null] => [tf.concat([c, c]), null], zeros([1]), null, {
             length: 2,
           }),
         /tensor<2xf32>, needed tensor<1xf32>/,
@@ -178,7 +178,7 @@ describe('control flow', () => {
             n: tf.where(tf.equal(tf.mod(s.n, 2), 0), tf.div(s.n, 2), tf.add(tf.mul(s.n, 3), 1)),
             steps: tf.add(s.steps, tf.scalar(1, 'int32')),
           }),
-          { n, steps: tf.scalar(0, 'int32') },
+          { n, steps: scalar(0, 'int32') },
         ).steps
       assert.equal(collatz(tf.scalar(27)).dataSync()[0], 111)
       assert.equal(jit(collatz)(tf.scalar(6)).dataSync()[0], 8)
@@ -190,7 +190,7 @@ describe('control flow', () => {
       const x = whileLoop(
         (s: tf.Tensor) => tf.less(s, limit),
         s => tf.mul(s, factor),
-        tf.scalar(1) as tf.Tensor,
+        scalar(1),
       )
       assert.equal(x.dataSync()[0], 27)
     })
@@ -201,7 +201,7 @@ describe('control flow', () => {
           whileLoop(
             () => tf.scalar(true, 'bool'),
             (s: tf.Tensor) => tf.concat([s, s]),
-            tf.zeros([1]) as tf.Tensor,
+            zeros([1]),
           ),
         /needed tensor<1xf32>/,
       )

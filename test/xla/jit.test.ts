@@ -6,7 +6,8 @@ const values = (t: tf.Tensor): number[] => Array.from(t.dataSync())
 const traced = () => stats()!.traced
 const compiled = () => stats()!.compiled
 
-describe('jit', () => {
+describe('jit', function () {
+  this.timeout(30_000) // compiling takes what other work on the machine leaves
   before(() => start({ backend: 'xla' }))
 
   it('gives what the function gives, nested containers in and out', () => {
@@ -138,7 +139,8 @@ describe('jit', () => {
       { name: 'leaky' },
     )
     f(tf.scalar(1))
-    assert.throws(() => tf.add(escaped!, 1).dataSync(), /inside "?leaky|inside a jitted function|"leaky"/)
+    assert.throws(() => tf.add(escaped!, 1), /made inside "leaky" is used outside/)
+    assert.throws(() => escaped!.dataSync(), /inside "leaky"/)
     escaped!.dispose()
   })
 
@@ -210,7 +212,7 @@ describe('jit', () => {
 
     it('carries a state through steps without growing', () => {
       const f = jit((s: { x: tf.Tensor; n: tf.Tensor }) => ({ x: tf.mul(s.x, 2), n: tf.add(s.n, 1) }), { donate: [0] })
-      let state = { x: copy(tf.ones([3])) as tf.Tensor, n: copy(tf.scalar(0)) as tf.Tensor }
+      let state: { x: tf.Tensor; n: tf.Tensor } = { x: copy(tf.ones([3])), n: copy(tf.scalar(0)) }
       const before = compiled()
       for (let i = 0; i < 5; i++) state = f(state)
       assert.deepEqual([...values(state.x), ...values(state.n)], [32, 32, 32, 5])

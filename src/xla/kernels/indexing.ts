@@ -13,7 +13,12 @@ const range = (from: number, to: number): number[] => Array.from({ length: to - 
 /** Slices of x along an axis, in the place of that axis: [..., axis, ...] → [..., ...indices, ...]. */
 kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis, batchDims }) => {
   const [a] = axesOf(axis, x.shape) as [number]
-  checkGather(x.shape, indices.shape, a, batchDims)
+  tf.backend_util.segment_util.collectGatherOpShapeInfo(
+    x as unknown as tf.Tensor,
+    indices as unknown as tf.Tensor,
+    a,
+    batchDims,
+  )
   const at = hlo.convert(indices, 's32')
   if (batchDims === 0) return take(x, at, a)
   const lead = x.shape.slice(0, batchDims)
@@ -27,15 +32,6 @@ kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis
   const taken = [batch, between, rows[1]!, after]
   return hlo.reshape(hlo.gather(hlo.reshape(x, flat), hlo.concatenate(pairs, 2), axes, taken), shape)
 })
-
-function checkGather(x: readonly number[], indices: readonly number[], axis: number, batch: number): void {
-  const same = batch <= axis && batch <= indices.length && x.slice(0, batch).every((d, i) => d === indices[i])
-  if (!same)
-    throw new Error(
-      `gather: indices [${indices.join(',')}] of [${x.join(',')}] along axis ${axis} have ${batch} batch dims; needed equal ` +
-        'leading axes, before the axis.',
-    )
-}
 
 /** The slices of x along an axis that the indices name, in the place of that axis. */
 export function take(x: Node, indices: Node, axis: number): Node {

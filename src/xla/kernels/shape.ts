@@ -81,6 +81,10 @@ kernel<X, tf.StridedSliceAttrs>(tf.StridedSlice, ({ x }, attrs) => {
 
 listKernel<tf.ConcatAttrs>(tf.Concat, (all, { axis }) => {
   const [a] = axesOf(axis, all[0]!.shape) as [number]
+  tf.backend_util.assertParamsConsistent(
+    all.map(x => [...x.shape]),
+    a,
+  )
   const xs = all.filter(x => sizeOf(x.shape) > 0)
   if (xs.length > 0) return hlo.concatenate(xs, a)
   const shape = all[0]!.shape.map((d, i) => (i === a ? all.reduce((n, x) => n + x.shape[a]!, 0) : d))
