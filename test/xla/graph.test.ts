@@ -186,6 +186,7 @@ describe('lazy graph', function () {
     it('sums of bf16 run in f32', () => {
       const many = astype(tf.fill([4096], 1.25), 'bf16')
       assert.deepEqual(values(tf.sum(many)), [5120])
+      assert.equal(values(tf.cumsum(astype(tf.ones([400]), 'bf16')))[399], 400)
       assert.deepEqual(values(tf.matMul(tf.reshape(many, [1, -1]), tf.ones([4096, 1]))), [5120])
     })
 
