@@ -28,5 +28,6 @@ export function cumulative(
     size: x.shape.map((_, i) => (i === a ? n : 1)),
     strides: x.shape.map(() => 1),
     padding: x.shape.map((_, i) => (i !== a ? [0, 0] : reverse ? [0, n - 1] : [n - 1, 0])),
-  })  return hlo.convert(sums, type)
+  })
+  return hlo.convert(sums, type)
 }
