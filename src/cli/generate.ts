@@ -1,5 +1,6 @@
 import { readJsonl } from '../datasets/index.js'
-import { loadPolicy, type LanguageSampleOptions, type Message, type Prompt } from '../policies/index.js'
+import { isConversation } from '../io/tokenizer.js'
+import { loadPolicy, type LanguageSampleOptions, type Prompt } from '../policies/index.js'
 import { disposeTree } from '../xla/index.js'
 import { numberOf, parse, type Command } from './command.js'
 
@@ -84,12 +85,7 @@ function readPrompts(path: string): Prompt[] {
   if (rows.length === 0) throw new Error(`${path}: no rows, needed at least one with messages or prompt.`)
   return rows.map((row, i) => {
     const prompt = row['messages'] ?? row['prompt']
-    if (typeof prompt === 'string' || isMessages(prompt)) return prompt
+    if (typeof prompt === 'string' || isConversation(prompt)) return prompt
     throw new Error(`${path}: row ${i + 1} has no "messages" (a list of role and content) and no "prompt" (a text).`)
   })
 }
-
-const isMessages = (value: unknown): value is Message[] =>
-  Array.isArray(value) &&
-  value.length > 0 &&
-  value.every((m: Partial<Message> | null) => typeof m?.role === 'string' && typeof m.content === 'string')

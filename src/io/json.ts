@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /** Reads a JSON file that must hold an object.
  * @param options.optional a file that is not there counts as empty
@@ -6,7 +8,8 @@ import { readFile } from 'node:fs/promises'
 export async function readJson(path: string, options: { optional?: boolean } = {}): Promise<Record<string, unknown>> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (options.optional && error.code === 'ENOENT') return '{}'
-    const found = error.code === 'ENOENT' ? 'there is no such file' : error.message
+    const folder = existsSync(dirname(path)) ? '' : ', nor its folder'
+    const found = error.code === 'ENOENT' ? `there is no such file${folder}` : error.message
     throw new Error(`${path}: ${found}. Check the path.`)
   })
   const value = parse(text, path)

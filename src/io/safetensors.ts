@@ -110,7 +110,10 @@ interface Entry extends TensorInfo {
 }
 
 async function readHeader(file: FileHandle, path: string) {
-  const fail = (got: string, advice = 'The file is damaged or not safetensors; fetch or save it again.'): never => {
+  const fail = (
+    got: string,
+    advice = 'The file is damaged, not safetensors, or a Git LFS pointer; fetch or save it again.',
+  ): never => {
     throw new Error(`safetensors ${path}: ${got}. ${advice}`)
   }
   const { size } = await file.stat()

@@ -24,7 +24,7 @@ export interface Tokenizer {
   /** @returns text, without special tokens unless `specials` is true */
   decode(ids: readonly number[], options?: { specials?: boolean }): string
   /** A conversation as the model expects it.
-   * @throws Error if the tokenizer has no chat template */
+   * @throws Error if the tokenizer has no chat template, or the template or the messages are not sound */
   chat(messages: readonly Message[], options?: { add_generation_prompt?: boolean }): string
   readonly eos_token: string | undefined
   readonly eos_token_id: number | undefined
@@ -69,7 +69,9 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
           `${dir}: found no chat template in chat_template.jinja or tokenizer_config.json, needed one for messages. ` +
             'Give the prompt as a string, or add the template of the model.',
         )
-      template ??= new Template(source)
+      if (!isConversation(messages))
+        throw new Error(`chat: found ${excerpt(messages)}, needed messages: [{ role: 'user', content: 'text' }, …].`)
+      template ??= readTemplate(source, dir)
       try {
         return template.render({ messages, add_generation_prompt, bos_token, eos_token, pad_token })
       } catch (error) {
@@ -78,6 +80,29 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
         })
       }
     },
+  }
+}
+
+/** Whether a value is a list of messages: one at least, each with role and content. */
+export const isConversation = (value: unknown): value is Message[] =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((m: Partial<Message> | null) => typeof m?.role === 'string' && typeof m.content === 'string')
+
+const excerpt = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
+
+function readTemplate(source: string, dir: string): Template {
+  try {
+    return new Template(source)
+  } catch (error) {
+    throw new Error(
+      `${dir}: the chat template is not one that can be used (${(error as Error).message}). ` +
+        'Mend or replace chat_template.jinja, or chat_template in tokenizer_config.json.',
+      { cause: error },
+    )
   }
 }
 

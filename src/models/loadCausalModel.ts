@@ -24,8 +24,7 @@ export async function loadCausalModel(
 }
 
 function causalModel(fields: Fields): CausalModel {
-  const type = fields.text('model_type')
-  switch (type) {
+  switch (fields.get('model_type')) {
     case 'qwen2':
       return qwen2(qwen2Config(fields))
     default:

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { WeightType } from '../io/checkpoint.js'
 import { readJson } from '../io/json.js'
-import { resolveConfig } from '../config.js'
+import { requireOneOf, resolveConfig } from '../config.js'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
 import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
 import { start } from '../xla/index.js'
@@ -26,6 +26,7 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
     { adapter: undefined, dtype: 'float32', seed: 0 },
     options,
   )
+  requireOneOf('loadPolicy', 'dtype', dtype, ['float32', 'bfloat16'])
   await start()
   const tokenizer = await loadTokenizer(dir)
   const { model, weights } = await loadCausalModel(dir, { dtype })

@@ -86,7 +86,7 @@ describe('rewardlab forward', () => {
     const model = fixture('qwen2')
     const cases: [args: string[], message: RegExp][] = [
       [[model], /found 1 arguments, needed 3: MODEL_DIR IN\.safetensors OUT\.safetensors/],
-      [[none, await inputs(), out], /none.config\.json: there is no such file/],
+      [[none, await inputs(), out], /none.config\.json: there is no such file, nor its folder/],
       [[model, none, out], /none: there is no such file\. Needed: a \.safetensors file/],
       [[model, await inputs({ pixels: floats }), out], /unknown input "pixels"\. Qwen2ForCausalLM takes input_ids/],
       [

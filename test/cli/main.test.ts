@@ -20,7 +20,7 @@ describe('rewardlab', () => {
     const cases = [
       [['dcotor'], 'unknown command "dcotor", needed one of doctor, forward, generate. See rewardlab --help.'],
       [['forward', 'x'], 'found 1 arguments, needed 3: MODEL_DIR IN.safetensors OUT.safetensors. See --help.'],
-      [['forward', 'x', 'y', 'z'], 'x/config.json: there is no such file. Check the path.'],
+      [['forward', 'x', 'y', 'z'], 'x/config.json: there is no such file, nor its folder. Check the path.'],
       [['generate', 'x', '--messages', 'y'], "y: cannot be read (ENOENT: no such file or directory, open 'y'). Needed a JSON lines file, plain or gzip."],
     ] as const // prettier-ignore
     for (const [args, message] of cases) {
