@@ -4,7 +4,7 @@ export type Theme = 'screen' | 'paper'
 const font = 'Arimo, Arial, Liberation Sans, Helvetica, sans-serif'
 
 /** Everything about a chart's looks that its rows do not decide, as a Vega-Lite `config`. Sizes in CSS pixels, 96 an inch. */
-function config(size: { label: number; title: number; line: number; point: number; width: number; height: number }) {
+function config(size: Record<'label' | 'title' | 'line' | 'point' | 'width' | 'height' | 'columns', number>) {
   const text = { labelFontSize: size.label, titleFontSize: size.title, labelColor: '#333', titleColor: '#111' }
   return {
     background: 'white',
@@ -34,7 +34,7 @@ function config(size: { label: number; title: number; line: number; point: numbe
       ...text,
       orient: 'top',
       direction: 'horizontal',
-      columns: 4,
+      columns: size.columns, // of the legend; names are cut so that they fit side by side
       title: null,
       titleFontWeight: 'normal',
       gradientLength: 100,
@@ -42,7 +42,7 @@ function config(size: { label: number; title: number; line: number; point: numbe
       offset: 8,
       symbolSize: size.point * 2,
       symbolStrokeWidth: 2 * size.line,
-      labelLimit: size.width / 3,
+      labelLimit: size.width / size.columns - 24,
     },
     line: { strokeJoin: 'round', strokeCap: 'round' },
     rule: { strokeWidth: size.line },
@@ -61,9 +61,9 @@ function config(size: { label: number; title: number; line: number; point: numbe
 
 /** `screen` for notebooks; `paper` fills one column of a two-column page (3.3 in) with 7 and 8 point text. */
 export const themes = {
-  screen: config({ label: 12, title: 13, line: 2, point: 50, width: 520, height: 300 }),
+  screen: config({ label: 12, title: 13, line: 2, point: 50, width: 520, height: 300, columns: 4 }),
   paper: {
-    ...config({ label: 7 / 0.75, title: 8 / 0.75, line: 1.25, point: 24, width: 316, height: 190 }),
+    ...config({ label: 7 / 0.75, title: 8 / 0.75, line: 1.25, point: 24, width: 316, height: 190, columns: 3 }),
     autosize: { type: 'fit', contains: 'padding' },
     padding: 3,
   },
