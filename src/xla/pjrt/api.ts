@@ -47,6 +47,8 @@ export class PjrtError extends Error {
 export class PjrtApi {
   readonly version: string
   private readonly functions = new Map<string, Native>()
+  /** The argument of the call in progress: its address alone would not keep it. */
+  private argument: Block | null = null
 
   /** @param path a plugin's shared library (xla_cpu_pjrt.so, xla_cuda_plugin.so, libtpu.so) */
   constructor(readonly path: string) {
@@ -67,11 +69,20 @@ export class PjrtApi {
 
   /** Calls PJRT_`name` and returns its argument struct, whose out fields are then filled. */
   call(name: string, args: Block): Block {
-    this.check(name, this.function(name)(args.address))
+    this.check(name, this.invoke(name, args))
     return args
   }
 
-  /** The same on another thread: the event loop goes on. The struct and what it points to must be kept by the caller. */
+  private invoke(name: string, args: Block): bigint | number {
+    this.argument = args
+    try {
+      return this.function(name)(args.address)
+    } finally {
+      this.argument = null
+    }
+  }
+
+  /** The same on another thread: the event loop goes on. */
   callAsync(name: string, args: Block): Promise<Block> {
     return new Promise((resolve, reject) => {
       this.function(name).async(args.address, (error, result) => {
@@ -98,11 +109,10 @@ export class PjrtApi {
 
   private check(name: string, error: bigint | number): void {
     if (!error) return
-    const address = BigInt(error)
-    const message = struct(address, 0, 0)
-    this.function('Error_Message')(message.address)
+    const message = struct(error, 0, 0)
+    this.invoke('Error_Message', message)
     const what = stringAt(message.get(3), message.get(4))
-    this.function('Error_Destroy')(struct(address).address)
+    this.invoke('Error_Destroy', struct(error))
     throw new PjrtError(`${name}: ${what}`)
   }
 }

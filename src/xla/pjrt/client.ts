@@ -40,28 +40,21 @@ export class PjrtClient {
   }
 
   compile(mlir: string): Executable {
-    const { args, keep } = this.compileArguments(mlir)
-    const handle = this.api.call('Client_Compile', args).get(6)
-    keep.length = 0
-    return new Executable(this, handle)
+    return new Executable(this, this.api.call('Client_Compile', this.compileArguments(mlir)).get(6))
   }
 
   /** Compiles on another thread. */
   async compileAsync(mlir: string): Promise<Executable> {
-    const { args, keep } = this.compileArguments(mlir)
-    await this.api.callAsync('Client_Compile', args)
-    keep.length = 0
+    const args = await this.api.callAsync('Client_Compile', this.compileArguments(mlir))
     return new Executable(this, args.get(6))
   }
 
-  private compileArguments(mlir: string): { args: Block; keep: Block[] } {
+  private compileArguments(mlir: string): Block {
     const code = text(mlir)
-    const format = text('mlir')
-    const program = struct(code.address, code.bytes.length, format.address, 4)
+    const program = struct(code, code.bytes.length, text('mlir'), 4)
     // CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 } }
     const options = text(Uint8Array.of(0x1a, 0x04, 0x20, 0x01, 0x28, 0x01))
-    const args = struct(this.handle, program.address, options.address, 6, 0)
-    return { args, keep: [code, format, program, options] }
+    return struct(this.handle, program, options, 6, 0)
   }
 
   /** Copies host values to the device. @param bytes little-endian, row-major */
@@ -71,9 +64,9 @@ export class PjrtClient {
     const dims = words(shape)
     const args = struct(
       this.handle,
-      source.address,
+      source,
       ELEMENT[type].pjrt,
-      dims.address,
+      dims,
       shape.length,
       0,
       0,
@@ -165,7 +158,7 @@ export class DeviceBuffer {
   }
 
   private startRead(target: Block): bigint {
-    return this.client.api.call('Buffer_ToHostBuffer', struct(this.handle, 0, target.address, this.bytes, 0)).get(6)
+    return this.client.api.call('Buffer_ToHostBuffer', struct(this.handle, 0, target, this.bytes, 0)).get(6)
   }
 
   private async awaitEvent(event: bigint): Promise<void> {
@@ -195,12 +188,12 @@ export class Executable {
   ): DeviceBuffer[] {
     const argumentList = words(inputs.map(b => b.handle))
     const results = new Block(8 * outputs.length)
-    const argumentLists = words([argumentList.address])
-    const outputLists = words([results.address])
+    const argumentLists = words([argumentList])
+    const outputLists = words([results])
     const options = struct(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     this.client.api.call(
       'LoadedExecutable_Execute',
-      struct(this.handle, options.address, argumentLists.address, 1, inputs.length, outputLists.address, 0, 0),
+      struct(this.handle, options, argumentLists, 1, inputs.length, outputLists, 0, 0),
     )
     return outputs.map((o, i) => new DeviceBuffer(this.client, results.get(i), o.shape, o.type))
   }

@@ -1,7 +1,10 @@
 import koffi from 'koffi'
 
-/** Off-heap memory whose address stays valid: V8 moves typed arrays of 64 bytes or less, never an ArrayBuffer's store. */
+/** Off-heap memory whose address stays valid while the block is reachable: V8 moves typed arrays of 64 bytes or less, never an
+ * ArrayBuffer's store, but it frees the store of a block that only its address recalls. So a block holds what it points to,
+ * and {@link import('./api.js').PjrtApi.call} holds its arguments. */
 export class Block {
+  private readonly targets: Block[] = []
   readonly bytes: Uint8Array
   readonly address: bigint
   private readonly view: DataView
@@ -15,20 +18,24 @@ export class Block {
   get(i: number): bigint {
     return this.view.getBigUint64(8 * i, true)
   }
-  set(i: number, value: bigint | number): void {
-    this.view.setBigInt64(8 * i, BigInt(value), true)
+  set(i: number, value: Word): void {
+    if (value instanceof Block) this.targets.push(value)
+    this.view.setBigInt64(8 * i, value instanceof Block ? value.address : BigInt(value), true)
   }
 }
 
+/** A number, or a pointer to a block. */
+export type Word = bigint | number | Block
+
 /** An array of 8-byte words; every field of a PJRT struct is one word, or an int padded to one. */
-export function words(values: readonly (bigint | number)[]): Block {
+export function words(values: readonly Word[]): Block {
   const block = new Block(8 * values.length)
   values.forEach((value, i) => block.set(i, value))
   return block
 }
 
 /** A PJRT argument struct: its size, no extension, then the fields. Field i is word i + 2. */
-export function struct(...fields: (bigint | number)[]): Block {
+export function struct(...fields: Word[]): Block {
   return words([8 * (fields.length + 2), 0, ...fields])
 }
 
