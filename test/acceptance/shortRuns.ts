@@ -1,12 +1,15 @@
+import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { arithmeticProblems, corruptedReplies } from '../../src/datasets/index.js'
 import { dpo, grpo, sft, srpo, type Row, type Run } from '../../src/optimizers/index.js'
 import { loadPolicy, type LanguagePolicy } from '../../src/policies/index.js'
 import { answerFormat, exactAnswer, operationClass, weighted } from '../../src/rewards/index.js'
 
-export const tinyQwen2 = fileURLToPath(new URL('../../../data/models/tiny-qwen2', import.meta.url))
+const tinyQwen2 = fileURLToPath(new URL('../../../data/models/tiny-qwen2', import.meta.url))
 
-export type Method = 'sft' | 'dpo' | 'grpo' | 'srpo'
+export const METHODS = ['sft', 'dpo', 'grpo', 'srpo'] as const
+export type Method = (typeof METHODS)[number]
 
 /** Of similar length, so that each method compiles one program of each kind. */
 const train = arithmeticProblems({ seed: 3, size: 400 }).train.filter(
@@ -38,4 +41,15 @@ export async function rowsOf(method: Method, steps: number, seed: number): Promi
   run.dispose()
   policy.dispose()
   return run.rows.map(row => ({ ...row, step_time: 0 }))
+}
+
+/** The rows of all methods, computed by another process. */
+export async function rowsElsewhere(steps: number, seed: number): Promise<Record<Method, Row[]>> {
+  const program = `
+    import { METHODS, rowsOf } from ${JSON.stringify(import.meta.url)}
+    const rows = {}
+    for (const method of METHODS) rows[method] = await rowsOf(method, ${steps}, ${seed})
+    console.log(JSON.stringify(rows))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program])
+  return JSON.parse(stdout) as Record<Method, Row[]>
 }
