@@ -91,6 +91,7 @@ listKernel<tf.ConcatAttrs>(tf.Concat, (all, { axis }) => {
   return hlo.fill(0, shape, all[0]!.type)
 })
 listKernel<tf.PackAttrs>(tf.Pack, (xs, { axis }) => {
+  for (const x of xs) tf.util.assertShapesMatch([...xs[0]!.shape], [...x.shape], 'stack: ')
   const [a] = axesOf(axis, [...xs[0]!.shape, 1]) as [number]
   const shape = [...xs[0]!.shape.slice(0, a), 1, ...xs[0]!.shape.slice(a)]
   return hlo.concatenate(
