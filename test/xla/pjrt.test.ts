@@ -1,18 +1,37 @@
 import assert from 'node:assert/strict'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { backend } from '../../src/xla/backend.js'
 import { start } from '../../src/xla/index.js'
-
-/** Enough for the optimising compiler, which forgets what is not used again, and for many collections. */
-const ROUNDS = 100_000
+import { Block, struct, words } from '../../src/xla/pjrt/memory.js'
 
 describe('pjrt', function () {
   this.timeout(30_000)
   before(() => start({ backend: 'xla' }))
 
-  it('what a call points to is not collected during the call', () => {
+  it('a block holds what it points to', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const settled = async (): Promise<void> => {
+      await new Promise(resolve => setTimeout(resolve)) // a WeakRef's target lives until the task ends
+      collect()
+    }
+    const made = (): { outer: Block | null; inner: WeakRef<Block> } => {
+      const inner = new Block(64)
+      return { outer: struct(words([inner])), inner: new WeakRef(inner) }
+    }
+    const held = made()
+    await settled()
+    assert.ok(held.inner.deref(), 'reachable from the struct')
+    held.outer = null
+    await settled()
+    assert.equal(held.inner.deref(), undefined, 'and only from there')
+  })
+
+  it('thousands of uploads come back as they were', () => {
     const { client } = backend().engine
     const values = new Float32Array(12)
-    for (let i = 0; i < ROUNDS; i++) {
+    for (let i = 0; i < 20_000; i++) {
       values.fill(i)
       const buffer = client.upload(new Uint8Array(values.buffer), [12], 'f32')
       const read = new Float32Array(buffer.read().buffer)
