@@ -125,7 +125,10 @@ describe('LanguagePolicy', () => {
         /temperature is 0, needed a number > 0; .*greedy/,
       )
       await assert.rejects(policy.sample(['a'], { seed: 0, top_p: 0 }), /top_p is 0/)
-      await assert.rejects(policy.sample(['a'], { seed: 0, beam: 3 }), /unknown key "beam"\. Did you mean "\w+"\? Known: num_generations/)
+      await assert.rejects(
+        policy.sample(['a'], { seed: 0, beam: 3 }),
+        /unknown key "beam"\. Did you mean "\w+"\? Known: num_generations/,
+      )
     })
 
     it('leaks no tensor', async () => {
@@ -251,7 +254,10 @@ describe('LanguagePolicy', () => {
 
     it('name what does not fit', async () => {
       const load = (adapter: object | string) => loadPolicy(fixture('qwen2'), { adapter })
-      await assert.rejects(load({ rank: 4 }), /LoraConfig: unknown key "rank"\. Did you mean "\w+"\? Known: r, lora_alpha/)
+      await assert.rejects(
+        load({ rank: 4 }),
+        /LoraConfig: unknown key "rank"\. Did you mean "\w+"\? Known: r, lora_alpha/,
+      )
       await assert.rejects(load({ r: 0 }), /LoraConfig: r is 0, needed an integer ≥ 1/)
       await assert.rejects(load({ target_modules: ['q_proj', 'query'] }), /\["query"\] match no linear layer .*q_proj/)
       const dir = await mkdtemp(join(tmpdir(), 'policy-'))
