@@ -1,4 +1,5 @@
-import { Node, Trace, livePending, recorded } from './graph.js'
+import { Trace, livePending, recorded } from './graph.js'
+import type { Node, ValueType } from './graph.js'
 import { PjrtApi } from './pjrt/api.js'
 import { PjrtClient } from './pjrt/client.js'
 import type { DeviceBuffer, Executable } from './pjrt/client.js'
@@ -76,17 +77,13 @@ export class Engine {
     this.stats.compileMs += performance.now() - start
   }
 
-  execute(executable: Executable, inputs: readonly DeviceBuffer[], outputs: readonly Node[]): DeviceBuffer[] {
+  execute(executable: Executable, inputs: readonly DeviceBuffer[], outputs: readonly ValueType[]): DeviceBuffer[] {
     this.stats.executed++
     return executable.execute(inputs, outputs)
   }
 
   /** The node's values on the device, uploaded if they are still on the host. */
   buffer(node: Node): DeviceBuffer {
-    if (node.donatedTo !== null)
-      throw new Error(
-        `xla: this tensor was donated to "${node.donatedTo}", which has consumed its memory. Use its result.`,
-      )
     if (node.buffer) return node.buffer
     if (node.host) {
       node.buffer = this.client.upload(node.host, node.shape, node.type)
@@ -144,7 +141,7 @@ export class Engine {
   }
 
   private cut(nodes: readonly Node[]): { text: string; args: Argument[]; outputs: Node[] } | null {
-    const roots = nodes.filter(n => n.pending && n.donatedTo === null)
+    const roots = nodes.filter(n => n.pending)
     if (roots.length === 0) return null
     const args: Argument[] = []
     const outputs = new Set(roots)
@@ -152,7 +149,7 @@ export class Engine {
     ancestors(
       roots,
       node => {
-        if (node.literal || (node.pending && node.donatedTo === null)) return false
+        if (node.literal || node.pending) return false
         args.push({ node })
         return true
       },

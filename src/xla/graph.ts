@@ -69,8 +69,6 @@ export class Node implements ValueType {
   buffer: DeviceBuffer | null = null
   /** Values not uploaded yet, in device layout. */
   host: Uint8Array | null = null
-  /** The program that consumed the buffer. */
-  donatedTo: string | null = null
   private tensors = 0
   private holders = 0
 

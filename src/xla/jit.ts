@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
 import type { XlaBackend } from './backend.js'
 import { Node, Trace } from './graph.js'
+import type { ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { captured } from './loops.js'
 import { printProgram } from './print.js'
@@ -77,7 +78,7 @@ interface Program {
   hidden: (tf.Variable | Node)[]
   /** The traced result: its structure, with tensors to be replaced by the outputs, in order. */
   result: unknown
-  outputs: Node[]
+  outputs: ValueType[]
   /** Variables that `fn` assigned: outputs from `resultCount` on. */
   assigned: tf.Variable[]
   resultCount: number
@@ -128,10 +129,11 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
         const assigned = variables.filter((v, i) => v.dataId !== before[i])
         const outputs = [...nodes, ...assigned.map(v => xla.node(v))]
         const outside = captured(trace, outputs)
-        outside.forEach(node => node.retain())
         const text = printProgram(name, [...parameters, ...outside.map(node => ({ node }))], outputs)
         const hidden = outside.map(node => nodeOfVariable.get(node) ?? node)
-        return { text, hidden, result, outputs, assigned, resultCount: nodes.length }
+        hidden.forEach(h => h instanceof Node && h.retain())
+        const types = outputs.map(({ shape, type }) => ({ shape, type })) // without the graph behind them
+        return { text, hidden, result, outputs: types, assigned, resultCount: nodes.length }
       }),
     )
   } finally {
