@@ -1,7 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from './backend.js'
-import type { Node, Trace } from './graph.js'
-import { tensorsOf } from './tree.js'
+import type { Trace } from './graph.js'
 
 /** Runs tfjs code inside a trace. Tensors it makes are let go when it ends, so `f` must return nodes. */
 export function record<T>(trace: Trace, f: () => T): T {
@@ -37,5 +35,3 @@ export function taping(): boolean {
   const { gradientDepth, kernelDepth } = tf.engine().state
   return gradientDepth > 0 && kernelDepth === 0
 }
-
-export const nodesOf = (tree: unknown): Node[] => tensorsOf(tree).map(t => backend().node(t))

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
-import { activate } from './matmul.js'
+import { activate } from './activations.js'
 import { kernel } from './register.js'
 
 /* Convolutions over two or three spatial axes. The gradient with regard to the input convolves the dilated cotangent with the

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
 import { isFloat } from '../types.js'
+import { elu, leakyRelu, prelu, relu, relu6 } from './activations.js'
 import { onHost, runOnHost } from './host.js'
 import { kernel, listKernel, rawKernel } from './register.js'
 
@@ -60,9 +61,9 @@ kernel<X>(tf.Softplus, ({ x }) =>
     hlo.unary('log_plus_one', hlo.unary('exponential', hlo.unary('negate', hlo.unary('abs', x)))),
   ),
 )
-kernel<X>(tf.Relu, ({ x }) => hlo.maximum(x, like(x, 0)))
-kernel<X>(tf.Relu6, ({ x }) => hlo.minimum(hlo.maximum(x, like(x, 0)), like(x, 6)))
-kernel<X>(tf.Elu, ({ x }) => select(compare('GE', x, like(x, 0)), x, hlo.unary('exponential_minus_one', x)))
+kernel<X>(tf.Relu, ({ x }) => relu(x))
+kernel<X>(tf.Relu6, ({ x }) => relu6(x))
+kernel<X>(tf.Elu, ({ x }) => elu(x))
 kernel<tf.EluGradInputs>(tf.EluGrad, ({ dy, y }) =>
   select(compare('GE', y, like(y, 0)), dy, multiply(dy, add(y, like(y, 1)))),
 )
@@ -75,13 +76,8 @@ kernel<X>(tf.Selu, ({ x }) =>
     multiply(hlo.unary('exponential_minus_one', x), like(x, SELU_SCALE_ALPHA)),
   ),
 )
-kernel<X, tf.LeakyReluAttrs>(tf.LeakyRelu, ({ x: number }, { alpha }) => {
-  const x = float(number)
-  return select(compare('LT', x, like(x, 0)), multiply(x, like(x, alpha)), x)
-})
-kernel<{ x: tf.TensorInfo; alpha: tf.TensorInfo }>(tf.Prelu, ({ x, alpha }) =>
-  select(compare('LT', x, like(x, 0)), multiply(x, alpha), x),
-)
+kernel<X, tf.LeakyReluAttrs>(tf.LeakyRelu, ({ x }, { alpha }) => leakyRelu(float(x), alpha))
+kernel<{ x: tf.TensorInfo; alpha: tf.TensorInfo }>(tf.Prelu, ({ x, alpha }) => prelu(x, alpha))
 /** 1 above zero, `alpha` at or below it, NaN for NaN. */
 kernel<X, tf.StepAttrs>(tf.Step, ({ x }, { alpha }) => {
   const step = select(compare('GT', x, like(x, 0)), like(x, 1), like(x, alpha ?? 0))

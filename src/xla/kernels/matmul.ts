@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
+import { activate } from './activations.js'
 import { kernel } from './register.js'
 
 kernel<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(tf.BatchMatMul, ({ a, b }, { transposeA, transposeB }) =>
@@ -71,28 +72,3 @@ kernel<Fused & { bias: TensorInfo; preluActivationWeights: TensorInfo }, tf._Fus
     return activate(bias ? hlo.add(product, bias) : product, activation, preluActivationWeights, leakyreluAlpha)
   },
 )
-
-/** The activation functions that tfjs fuses into matMul and conv2d. */
-export function activate(x: Node, activation: string | undefined, prelu?: Node, leakyreluAlpha?: number): Node {
-  const zero = hlo.like(x, 0)
-  switch (activation) {
-    case undefined:
-    case null:
-    case 'linear':
-      return x
-    case 'relu':
-      return hlo.maximum(x, zero)
-    case 'relu6':
-      return hlo.minimum(hlo.maximum(x, zero), hlo.like(x, 6))
-    case 'elu':
-      return hlo.select(hlo.compare('GE', x, zero), x, hlo.unary('exponential_minus_one', x))
-    case 'sigmoid':
-      return hlo.unary('logistic', x)
-    case 'prelu':
-      return hlo.select(hlo.compare('LT', x, zero), hlo.multiply(x, prelu!), x)
-    case 'leakyrelu':
-      return hlo.select(hlo.compare('LT', x, zero), hlo.multiply(x, hlo.like(x, leakyreluAlpha ?? 0)), x)
-    default:
-      throw new Error(`xla: unknown activation "${activation}"`)
-  }
-}
