@@ -90,7 +90,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['**/*.{js,mjs}'],
+    files: ['**/*.{js,cjs,mjs}'],
     languageOptions: { globals: { process: 'readonly', console: 'readonly' } },
   },
   {

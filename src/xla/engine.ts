@@ -1,7 +1,8 @@
+import { ExecutableCache, programKey } from './cache.js'
 import { Trace, livePending, recorded } from './graph.js'
 import type { Node, ValueType } from './graph.js'
 import { PjrtApi } from './pjrt/api.js'
-import { PjrtClient } from './pjrt/client.js'
+import { ONE_DEVICE, PjrtClient } from './pjrt/client.js'
 import type { DeviceBuffer, Executable } from './pjrt/client.js'
 import { ancestors, printProgram } from './print.js'
 import type { Argument } from './print.js'
@@ -11,7 +12,10 @@ export interface Stats {
   /** Programs compiled, and the time it took. */
   compiled: number
   compileMs: number
-  /** Programs found in the cache. */
+  /** Programs that an earlier process compiled, read from the cache on disk. */
+  loaded: number
+  loadMs: number
+  /** Programs found in memory. */
   cacheHits: number
   /** Jitted functions traced (once per signature). */
   traced: number
@@ -21,6 +25,7 @@ export interface Stats {
   hostKernels: number
 }
 
+const PROGRAMS_KEPT = 512 // in memory; small ones, as lazy graphs make them, take 0.13 MB each
 const LAZY_BOUND = 4096 // waiting operations before the graph is cut unasked
 
 /** Compiles and runs graphs on one PJRT client. There is one engine a process. */
@@ -28,53 +33,97 @@ export class Engine {
   readonly stats: Stats = {
     compiled: 0,
     compileMs: 0,
+    loaded: 0,
+    loadMs: 0,
     cacheHits: 0,
     traced: 0,
     traceMs: 0,
     executed: 0,
     hostKernels: 0,
   }
+  /** By {@link programKey}, least recently used first. One that is dropped lives on while a jitted function holds it. */
   private readonly programs = new Map<string, Executable>()
-  private readonly compiling = new Map<string, Promise<void>>()
+  private readonly compiling = new Map<string, Promise<Executable>>()
 
-  constructor(readonly client: PjrtClient) {}
+  constructor(
+    readonly client: PjrtClient,
+    private readonly cache: ExecutableCache | null = null,
+    private readonly programsKept = PROGRAMS_KEPT,
+  ) {}
 
   static open(plugin: string): Engine {
-    return new Engine(new PjrtClient(new PjrtApi(plugin)))
+    const client = new PjrtClient(new PjrtApi(plugin))
+    return new Engine(client, ExecutableCache.open(client))
   }
 
-  /** The compiled program of a text, compiled now if it is new. */
-  program(text: string): Executable {
-    const known = this.programs.get(text)
+  /** The compiled program of a text, compiled now if it is new.
+   * @param options a serialised CompileOptionsProto */
+  program(text: string, options: Uint8Array = ONE_DEVICE): Executable {
+    const key = programKey(text, options)
+    const known = this.programs.get(key)
     if (known) {
       this.stats.cacheHits++
-      return known
+      return this.keep(key, known)
     }
     const start = performance.now()
-    const executable = this.client.compile(text)
-    this.keep(text, executable, start)
-    return executable
+    const stored = this.cache?.read(key)
+    if (stored)
+      try {
+        return this.loaded(key, this.client.load(stored), start)
+      } catch (error) {
+        this.cache!.reject(key, (error as Error).message)
+      }
+    return this.compiled(key, this.client.compile(text, options), start)
   }
 
-  /** Compiles a text on another thread; afterwards {@link program} finds it. */
-  prepare(text: string): Promise<void> {
-    if (this.programs.has(text)) return Promise.resolve()
-    let pending = this.compiling.get(text)
+  /** The same on another thread. */
+  prepare(text: string, options: Uint8Array = ONE_DEVICE): Promise<Executable> {
+    const key = programKey(text, options)
+    const known = this.programs.get(key)
+    if (known) return Promise.resolve(this.keep(key, known))
+    let pending = this.compiling.get(key)
     if (!pending) {
-      const start = performance.now()
-      pending = this.client
-        .compileAsync(text)
-        .then(executable => this.keep(text, executable, start))
-        .finally(() => this.compiling.delete(text))
-      this.compiling.set(text, pending)
+      pending = this.prepareNew(key, text, options).finally(() => this.compiling.delete(key))
+      this.compiling.set(key, pending)
     }
     return pending
   }
 
-  private keep(text: string, executable: Executable, start: number): void {
-    this.programs.set(text, executable)
+  private async prepareNew(key: string, text: string, options: Uint8Array): Promise<Executable> {
+    const start = performance.now()
+    const stored = this.cache?.read(key)
+    if (stored)
+      try {
+        return this.loaded(key, await this.client.loadAsync(stored), start)
+      } catch (error) {
+        this.cache!.reject(key, (error as Error).message)
+      }
+    return this.compiled(key, await this.client.compileAsync(text, options), start)
+  }
+
+  private loaded(key: string, executable: Executable, start: number): Executable {
+    this.stats.loaded++
+    this.stats.loadMs += performance.now() - start
+    return this.keep(key, executable)
+  }
+
+  private compiled(key: string, executable: Executable, start: number): Executable {
     this.stats.compiled++
     this.stats.compileMs += performance.now() - start
+    if (this.cache)
+      try {
+        this.cache.write(key, executable.serialize())
+      } catch {
+        // a program that the plugin cannot serialise
+      }
+    return this.keep(key, executable)
+  }
+
+  private keep(key: string, executable: Executable): Executable {
+    this.programs.delete(key)
+    this.programs.set(key, executable)
+    if (this.programs.size > this.programsKept) this.programs.delete(this.programs.keys().next().value!)
+    return executable
   }
 
   execute(executable: Executable, inputs: readonly DeviceBuffer[], outputs: readonly ValueType[]): DeviceBuffer[] {
@@ -98,9 +147,8 @@ export class Engine {
   materialize(nodes: readonly Node[]): void {
     const cut = this.cut(nodes)
     if (!cut) return
-    const executable = this.program(cut.text)
     const buffers = this.execute(
-      executable,
+      this.program(cut.text),
       cut.args.map(a => this.buffer(a.node)),
       cut.outputs,
     )

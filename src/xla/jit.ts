@@ -5,6 +5,7 @@ import { Node, Trace } from './graph.js'
 import type { ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { captured } from './loops.js'
+import type { Executable } from './pjrt/client.js'
 import { printProgram } from './print.js'
 import { record, taping, withoutTape } from './record.js'
 import { eachTensor, isTensor, tensorsOf, withTensors } from './tree.js'
@@ -58,7 +59,8 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     const inputs = inputsOf(program, args)
     inputs.forEach(node => node.retain())
     try {
-      await Promise.all([engine.prepare(program.text), engine.materializeAsync(inputs)])
+      const compiling = program.executable ?? engine.prepare(program.text)
+      ;[program.executable] = await Promise.all([compiling, engine.materializeAsync(inputs)])
     } finally {
       inputs.forEach(node => node.release())
     }
@@ -68,12 +70,14 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     return result
   }
   jitted.lower = (...args: A): string => lookup(args).text
-  jitted.memory = (...args: A) => backend().engine.program(lookup(args).text).memory()
+  jitted.memory = (...args: A) => executableOf(lookup(args)).memory()
   return jitted
 }
 
 interface Program {
   text: string
+  /** Compiled at the first call. */
+  executable: Executable | null
   /** What `fn` closed over: a variable's current value, or a fixed node. */
   hidden: (tf.Variable | Node)[]
   /** The traced result: its structure, with tensors to be replaced by the outputs, in order. */
@@ -133,7 +137,7 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
         const hidden = outside.map(node => nodeOfVariable.get(node) ?? node)
         hidden.forEach(h => h instanceof Node && h.retain())
         const types = outputs.map(({ shape, type }) => ({ shape, type })) // without the graph behind them
-        return { text, hidden, result, outputs: types, assigned, resultCount: nodes.length }
+        return { text, executable: null, hidden, result, outputs: types, assigned, resultCount: nodes.length }
       }),
     )
   } finally {
@@ -146,6 +150,10 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
     xla.engine.stats.traced++
     xla.engine.stats.traceMs += performance.now() - start
   }
+}
+
+function executableOf(program: Program): Executable {
+  return (program.executable ??= backend().engine.program(program.text))
 }
 
 function inputsOf(program: Program, args: unknown[]): Node[] {
@@ -163,9 +171,8 @@ function run(program: Program, args: unknown[], name: string, donated: Set<numbe
   checkDonation(xla, consumed, args, name)
   const inputs = inputsOf(program, args)
   engine.materialize(inputs)
-  const executable = engine.program(program.text)
   const buffers = engine.execute(
-    executable,
+    executableOf(program),
     inputs.map(node => engine.buffer(node)),
     program.outputs,
   )

@@ -33,6 +33,8 @@ const FUNCTIONS = `
   .split(/\s+/)
 
 const HEADER_WORDS = 5 // struct_size, extension_start, then PJRT_Api_Version { struct_size, extension_start, major:int, minor:int }
+const FUNCTION = koffi.proto('uintptr_t PJRT_Function(uintptr_t)')
+const DELETER = koffi.proto('void PJRT_Deleter(uintptr_t)')
 const RTLD_NOW_NODELETE = 0x2 | 0x1000
 
 type Native = ((args: bigint) => bigint | number) & {
@@ -59,11 +61,10 @@ export class PjrtApi {
     this.version = `${Number(word(4) & 0xffffffffn)}.${minor}`
     if (minor < 54)
       throw new PjrtError(`${path}: PJRT interface ${this.version}, needed 0.54 or newer. Install a newer plugin.`)
-    const proto = koffi.proto('uintptr_t PJRT_Function(uintptr_t)')
     const available = Number(word(0)) / 8 - HEADER_WORDS
     FUNCTIONS.slice(0, available).forEach((name, i) => {
       const pointer = word(HEADER_WORDS + i)
-      if (pointer !== 0n) this.functions.set(name, koffi.decode(pointer, proto) as Native)
+      if (pointer !== 0n) this.functions.set(name, koffi.decode(pointer, FUNCTION) as Native)
     })
   }
 
@@ -95,6 +96,11 @@ export class PjrtApi {
         }
       })
     })
+  }
+
+  /** Calls a deleter that the plugin gave with an object. */
+  free(deleter: bigint, object: bigint): void {
+    ;(koffi.decode(deleter, DELETER) as (object: bigint) => void)(object)
   }
 
   has(name: string): boolean {

@@ -3,6 +3,8 @@ import { Block, bytesAt, keepFreedMemory, stringAt, struct, text, words } from '
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
 
+/** CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 } } */
+export const ONE_DEVICE = Uint8Array.of(0x1a, 0x04, 0x20, 0x01, 0x28, 0x01)
 const NO_COPY_AFTER_CALL = 0 // PJRT_HostBufferSemantics_kImmutableOnlyDuringCall
 
 /** One process-wide client of one PJRT plugin. A second client in a process is not supported by the plugins. */
@@ -18,6 +20,11 @@ export class PjrtClient {
   /** Returns the memory of buffers whose owner was garbage-collected without being disposed. */
   private readonly abandoned = new FinalizationRegistry<{ handle: bigint; bytes: number }>(b =>
     this.release(b.handle, b.bytes),
+  )
+
+  /** Programs that nobody can run any more. */
+  private readonly forgotten = new FinalizationRegistry<bigint>(handle =>
+    this.api.call('LoadedExecutable_Destroy', struct(handle)),
   )
 
   constructor(readonly api: PjrtApi) {
@@ -39,22 +46,43 @@ export class PjrtClient {
     return stringAt(words.get(3), words.get(4))
   }
 
-  compile(mlir: string): Executable {
-    return new Executable(this, this.api.call('Client_Compile', this.compileArguments(mlir)).get(6))
+  /** What kind of device it is, for example "NVIDIA H100". */
+  kind(device: bigint): string {
+    const description = this.api.call('Device_GetDescription', struct(device, 0)).get(3)
+    const words = this.api.call('DeviceDescription_Kind', struct(description, 0, 0))
+    return stringAt(words.get(3), words.get(4))
+  }
+
+  /** @param options a serialised CompileOptionsProto */
+  compile(mlir: string, options: Uint8Array = ONE_DEVICE): Executable {
+    return new Executable(this, this.api.call('Client_Compile', this.compileArguments(mlir, options)).get(6))
   }
 
   /** Compiles on another thread. */
-  async compileAsync(mlir: string): Promise<Executable> {
-    const args = await this.api.callAsync('Client_Compile', this.compileArguments(mlir))
+  async compileAsync(mlir: string, options: Uint8Array = ONE_DEVICE): Promise<Executable> {
+    const args = await this.api.callAsync('Client_Compile', this.compileArguments(mlir, options))
     return new Executable(this, args.get(6))
   }
 
-  private compileArguments(mlir: string): Block {
+  private compileArguments(mlir: string, options: Uint8Array): Block {
     const code = text(mlir)
     const program = struct(code, code.bytes.length, text('mlir'), 4)
-    // CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 } }
-    const options = text(Uint8Array.of(0x1a, 0x04, 0x20, 0x01, 0x28, 0x01))
-    return struct(this.handle, program, options, 6, 0)
+    return struct(this.handle, program, text(options), options.length, 0)
+  }
+
+  /** Loads what {@link Executable.serialize} gave, in this process or another with the same plugin and kind of device. */
+  load(serialized: Uint8Array): Executable {
+    return new Executable(this, this.api.call('Executable_DeserializeAndLoad', this.loadArguments(serialized)).get(5))
+  }
+
+  /** Loads on another thread. */
+  async loadAsync(serialized: Uint8Array): Promise<Executable> {
+    const args = await this.api.callAsync('Executable_DeserializeAndLoad', this.loadArguments(serialized))
+    return new Executable(this, args.get(5))
+  }
+
+  private loadArguments(serialized: Uint8Array): Block {
+    return struct(this.handle, text(serialized), serialized.length, 0, 0, 0)
   }
 
   /** Copies host values to the device. @param bytes little-endian, row-major */
@@ -92,6 +120,11 @@ export class PjrtClient {
     this.liveBytes += buffer.bytes
     this.peakBytes = Math.max(this.peakBytes, this.liveBytes)
     this.abandoned.register(buffer, { handle: buffer.handle, bytes: buffer.bytes }, buffer)
+  }
+
+  /** @internal */
+  adoptExecutable(executable: Executable, handle: bigint): void {
+    this.forgotten.register(executable, handle)
   }
 
   /** @internal */
@@ -178,7 +211,9 @@ export class Executable {
   constructor(
     readonly client: PjrtClient,
     private readonly handle: bigint,
-  ) {}
+  ) {
+    client.adoptExecutable(this, handle)
+  }
 
   /** Starts the program; its outputs are buffers whose values may still be computed.
    * Inputs that the program donates are consumed. */
@@ -200,10 +235,44 @@ export class Executable {
 
   /** Bytes the program needs, as the compiler counted them. */
   memory(): { arguments: number; outputs: number; aliased: number; temporary: number; code: number } {
+    return this.described(executable => {
+      const s = this.client.api.call('Executable_GetCompiledMemoryStats', struct(executable, ...Array<0>(11).fill(0)))
+      const n = (i: number) => Number(s.get(i))
+      return { code: n(3), arguments: n(4), outputs: n(5), aliased: n(6), temporary: n(7) }
+    })
+  }
+
+  /** The compiled program in the plugin's own form, for {@link PjrtClient.load}. */
+  serialize(): Uint8Array {
+    return this.described(executable => {
+      const s = this.client.api.call('Executable_Serialize', struct(executable, 0, 0, 0, 0))
+      try {
+        return bytesAt(s.get(3), s.get(4))
+      } finally {
+        this.client.api.free(s.get(6), s.get(5))
+      }
+    })
+  }
+
+  /** What the compiler made of the program: a serialised HloModuleProtoWithConfig. */
+  optimized(): Uint8Array {
+    return this.described(executable => {
+      const program = struct(0, 0, 0, 0)
+      this.client.api.call('Executable_OptimizedProgram', struct(executable, program)) // tells the size
+      const code = new Block(Number(program.get(3)))
+      program.set(2, code)
+      this.client.api.call('Executable_OptimizedProgram', struct(executable, program))
+      return code.bytes.slice(0, Number(program.get(3)))
+    })
+  }
+
+  /** The loaded program's description, which is an object of its own. */
+  private described<T>(read: (executable: bigint) => T): T {
     const executable = this.client.api.call('LoadedExecutable_GetExecutable', struct(this.handle, 0)).get(3)
-    const s = this.client.api.call('Executable_GetCompiledMemoryStats', struct(executable, ...Array<0>(11).fill(0)))
-    this.client.api.call('Executable_Destroy', struct(executable))
-    const n = (i: number) => Number(s.get(i))
-    return { code: n(3), arguments: n(4), outputs: n(5), aliased: n(6), temporary: n(7) }
+    try {
+      return read(executable)
+    } finally {
+      this.client.api.call('Executable_Destroy', struct(executable))
+    }
   }
 }
