@@ -91,7 +91,7 @@ function installPythonPackages() {
 
 /** CUDA 13 needs driver 580, CUDA 12 driver 525. REWARDLAB_CUDA = 12 or 13 chooses for GPUs that CUDA 13 no longer serves (before
  * Turing), none leaves CUDA out. */
-function cudaRequirements() {
+export function cudaRequirements() {
   const driver = /Kernel Module.*?\s(\d+)\.\d/.exec(read('/proc/driver/nvidia/version'))
   if (process.platform !== 'linux' || !driver || process.env.REWARDLAB_CUDA === 'none') return []
   const newest = Number(driver[1]) >= 580 ? '13' : '12'
@@ -169,7 +169,7 @@ function writeKernelSpec() {
 }
 
 /** Does work unless its stamp says that it was done for this key. The stamp is written last: interrupted work starts over. */
-function once(stamp, key, work) {
+export function once(stamp, key, work) {
   if (read(stamp) === key) return
   fs.rmSync(inRoot(stamp), { force: true })
   work()
@@ -177,14 +177,14 @@ function once(stamp, key, work) {
 }
 
 /** Runs a command with all its output going to setup.log. */
-function logged(command, args) {
+export function logged(command, args) {
   const output = fs.openSync(log, 'w')
   const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', output, output] })
   fs.closeSync(output)
   return result
 }
 
-function failInstall(step, registry, errorLine) {
+export function failInstall(step, registry, errorLine) {
   const output = read('setup.log')
   if (networkError.test(output))
     fail(`${step} could not reach the ${registry}. Check the network or proxy, then run again.`)
@@ -197,7 +197,7 @@ function lastLine() {
 }
 
 /** The text of a file, or '' when there is none. */
-function read(file) {
+export function read(file) {
   const absolute = path.resolve(root, file)
   return fs.existsSync(absolute) ? fs.readFileSync(absolute, 'utf8') : ''
 }
@@ -209,6 +209,6 @@ function list(folder, pattern) {
   return names.map(name => `${folder}/${name}`).sort()
 }
 
-function hash(text) {
+export function hash(text) {
   return createHash('sha256').update(text).digest('hex')
 }

@@ -6,9 +6,10 @@ import { Engine } from './engine.js'
 import { Trace } from './graph.js'
 import './kernels/index.js'
 import { findPlugin } from './plugins.js'
+import { loadTensorflow } from './tensorflow.js'
 
 export interface StartOptions {
-  /** `xla` is this engine; `tensorflow` is the user's own @tensorflow/tfjs-node(-gpu); `cpu` is plain tfjs.
+  /** `xla` is this engine; `tensorflow` is what `npm run setup:tensorflow` made; `cpu` is plain tfjs.
    * Default: the environment variable REWARDLAB_BACKEND, or `xla`. */
   backend?: 'xla' | 'tensorflow' | 'cpu'
   /** `cpu`, `cuda` or `tpu`. Default: REWARDLAB_DEVICE, or the best for which there is a plugin and a driver. */
@@ -85,14 +86,6 @@ async function startCpu(): Promise<void> {
 }
 
 async function startTensorflow(): Promise<void> {
-  const name = '@tensorflow/tfjs-node-gpu'
-  for (const candidate of [name, '@tensorflow/tfjs-node'])
-    try {
-      await import(candidate)
-      await tf.setBackend('tensorflow')
-      return
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw error
-    }
-  throw new Error(`start: REWARDLAB_BACKEND=tensorflow needs the package ${name}. Install it: npm install ${name}`)
+  loadTensorflow()
+  await tf.setBackend('tensorflow')
 }

@@ -6,10 +6,17 @@ import path from 'node:path'
 
 const scripts = path.resolve(import.meta.dirname, '../../../scripts')
 
-/** Stands for npm: notes the call, "installs" a compiler that notes its calls too. */
+/** Stands for npm: notes the call, "installs" a compiler that notes its calls too, or elsewhere the binding to TensorFlow. */
 const npm = `
 fs.appendFileSync('calls', 'npm ' + args[0] + '\\n')
 if (process.env.NPM_SAYS) { console.error(process.env.NPM_SAYS); process.exit(1) }
+if (args[1] === '--prefix') {
+  for (const name of ['tfjs-node', 'tfjs-node-gpu', 'tfjs-core', 'tfjs-layers', 'tfjs-backend-cpu']) {
+    fs.mkdirSync(args[2] + '/node_modules/@tensorflow/' + name, { recursive: true })
+    fs.writeFileSync(args[2] + '/node_modules/@tensorflow/' + name + '/index.js', '')
+  }
+  process.exit(0)
+}
 fs.mkdirSync('node_modules/typescript/bin', { recursive: true })
 fs.writeFileSync('node_modules/typescript/bin/tsc', \`
   const fs = require('fs')
@@ -33,6 +40,20 @@ if (args[1] === 'venv') {
 }
 if (args[1] === 'pip' && process.env.PIP_SAYS) { console.error(process.env.PIP_SAYS); process.exit(1) }
 `
+
+/** Stands for the compiler of C++: notes the call, "compiles". */
+const gxx = `
+if (args[0] === '--version') process.exit(0)
+fs.appendFileSync('calls', 'g++\\n')
+if (process.env.GXX_SAYS) { console.error(process.env.GXX_SAYS); process.exit(1) }
+fs.writeFileSync(args[args.length - 1], '')
+`
+
+/** An NVIDIA driver of some version, for the process that runs this. */
+const driver = (version: string) => `const { existsSync, readFileSync } = fs
+  const file = '/proc/driver/nvidia/version'
+  fs.existsSync = name => name === file || existsSync(name)
+  fs.readFileSync = (name, ...rest) => name === file ? 'NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  ${version}  Release' : readFileSync(name, ...rest)`
 
 describe('set-up', () => {
   let root: string
@@ -98,10 +119,6 @@ describe('set-up', () => {
   })
 
   it('adds the CUDA plugin that the NVIDIA driver can run', () => {
-    const driver = (version: string) => `const { existsSync, readFileSync } = fs
-      const file = '/proc/driver/nvidia/version'
-      fs.existsSync = name => name === file || existsSync(name)
-      fs.readFileSync = (name, ...rest) => name === file ? 'NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  ${version}  Release' : readFileSync(name, ...rest)`
     for (const file of ['requirements-cuda12.txt', 'requirements-cuda13.txt']) write(file, file)
     const pip = (version: string, cuda: string) =>
       run({ REWARDLAB_CUDA: cuda }, driver(version)).calls.find(call => /pip/.test(call))
@@ -163,6 +180,45 @@ describe('set-up', () => {
     assert.equal(run({ PYTHON_VERSION: '3.8' }).code, 0)
   })
 
+  describe('of the TensorFlow backend', () => {
+    const script = './scripts/setup-tensorflow.mjs'
+    const base = ['npm ci', 'venv', 'pip requirements.txt', 'tsc']
+
+    beforeEach(() => write('bin/g++', program(gxx), 0o755))
+
+    it('comes after the other, once; a tfjs of its own is not kept', () => {
+      const { calls, output } = run({}, '', script)
+      assert.deepEqual(calls, [...base, 'pip requirements-tensorflow.txt', 'npm ci', 'g++'])
+      assert.match(
+        output,
+        /set up \(@tensorflow\/tfjs-node in \.tensorflow\)\. Use it with REWARDLAB_BACKEND=tensorflow\./,
+      )
+      assert.deepEqual(fs.readdirSync(path.join(root, '.tensorflow/node_modules/@tensorflow')), ['tfjs-node'])
+      assert.deepEqual(run({}, '', script).calls, [])
+    })
+
+    it('takes the GPU variant where there is an NVIDIA driver', function () {
+      if (process.arch !== 'x64') return this.skip() // TensorFlow has no wheel for GPUs on arm64
+      const { calls, output } = run({ REWARDLAB_CUDA: '' }, driver('580.65.06'), script)
+      assert.ok(calls.includes('pip requirements-tensorflow-cuda12.txt'), calls.join())
+      assert.match(output, /@tensorflow\/tfjs-node-gpu in/)
+    })
+
+    it('says in one line what is missing, and goes on from there', () => {
+      fs.rmSync(path.join(root, 'bin/g++'))
+      const missing = run({}, '', script)
+      assert.deepEqual([missing.code, missing.calls], [1, base])
+      assert.match(
+        missing.errors.join('\n'),
+        /^rewardlab: g\+\+ was not found on PATH;.*apt install g\+\+\), then run again\.$/,
+      )
+      write('bin/g++', program(gxx), 0o755)
+      const failing = run({ GXX_SAYS: 'no memory' }, '', script)
+      assert.match(failing.errors.join('\n'), /^rewardlab: the binding .* did not compile\. Full output: setup\.log$/)
+      assert.equal(run({}, '', script).code, 0)
+    })
+  })
+
   function assertError(env: Record<string, string>, line: RegExp, preload?: string) {
     const { code, errors } = run(env, preload)
     assert.equal(errors.length, 1, errors.join('\n'))
@@ -170,11 +226,12 @@ describe('set-up', () => {
     assert.equal(code, 1)
   }
 
-  /** Runs the set-up where only the stand-ins are on PATH.
+  /** Runs a set-up where only the stand-ins are on PATH.
    * @param preload statements run before it */
-  function run(env: Record<string, string> = {}, preload = '') {
+  function run(env: Record<string, string> = {}, preload = '', script = '') {
     write('calls', '')
-    const code = `import fs from 'fs'; ${preload}; const { setUp } = await import('./scripts/setup.mjs'); setUp()`
+    const setUp = script ? `await import('${script}')` : "(await import('./scripts/setup.mjs')).setUp()"
+    const code = `import fs from 'fs'; ${preload}; ${setUp}`
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
       cwd: root,
       env: { PATH: path.join(root, 'bin'), REWARDLAB_CUDA: 'none', ...env },
