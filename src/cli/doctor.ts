@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import * as tf from '@tensorflow/tfjs-core'
-import { findPlugin, jit, memory, platform, presentDevices, start } from '../xla/index.js'
+import { jit, memory, platform, start, startProblems } from '../xla/index.js'
 import { parse, type Command } from './command.js'
 
 export interface Diagnosis {
@@ -24,10 +24,7 @@ export interface Diagnosis {
  * @throws Error if a backend, device or plugin that the environment asks for cannot be had */
 export async function doctor(): Promise<Diagnosis> {
   await start()
-  const problems = presentDevices().flatMap(device => {
-    const found = findPlugin(device)
-    return 'missing' in found ? [found.missing] : []
-  })
+  const problems = [...startProblems()]
   const gb = (bytes: number) => Number((bytes / 2 ** 30).toFixed(1))
   const used = platform()
   const check = used && (await tryProgram())

@@ -3,7 +3,7 @@ import { Trace, livePending, recorded } from './graph.js'
 import type { Node, ValueType } from './graph.js'
 import { PjrtApi } from './pjrt/api.js'
 import { ONE_DEVICE, PjrtClient } from './pjrt/client.js'
-import type { DeviceBuffer, Executable } from './pjrt/client.js'
+import type { CreateOptions, DeviceBuffer, Executable } from './pjrt/client.js'
 import { ancestors, printProgram } from './print.js'
 import type { Argument } from './print.js'
 
@@ -51,8 +51,8 @@ export class Engine {
     private readonly programsKept = PROGRAMS_KEPT,
   ) {}
 
-  static open(plugin: string): Engine {
-    const client = new PjrtClient(new PjrtApi(plugin))
+  static open(plugin: string, options: CreateOptions = {}): Engine {
+    const client = new PjrtClient(new PjrtApi(plugin), options)
     return new Engine(client, ExecutableCache.open(client))
   }
 

@@ -3,37 +3,54 @@ import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-layers'
 import { BACKEND, XlaBackend } from './backend.js'
 import { Engine } from './engine.js'
+import { gpuOptions } from './gpuOptions.js'
+import type { GpuOptions } from './gpuOptions.js'
 import { Trace } from './graph.js'
 import './kernels/index.js'
-import { findPlugin } from './plugins.js'
+import { findPlugins, thisMachine } from './plugins.js'
+import type { Machine, Plugin } from './plugins.js'
+import type { CreateOptions } from './pjrt/client.js'
 import { loadTensorflow } from './tensorflow.js'
 
 export interface StartOptions {
   /** `xla` is this engine; `tensorflow` is what `npm run setup:tensorflow` made; `cpu` is plain tfjs.
    * Default: the environment variable REWARDLAB_BACKEND, or `xla`. */
   backend?: 'xla' | 'tensorflow' | 'cpu'
-  /** `cpu`, `cuda` or `tpu`. Default: REWARDLAB_DEVICE, or the best for which there is a plugin and a driver. */
+  /** `cpu`, `cuda` or `tpu`. Default: REWARDLAB_DEVICE, or the best that the machine has and whose plugin loads. */
   device?: string
+  /** Memory of an NVIDIA GPU. */
+  gpu?: GpuOptions
 }
 
 let engine: Engine | undefined
 let started: Promise<void> | undefined
+const problems: string[] = []
 
-/** Chooses the tfjs backend, once a process. Without a PJRT plugin: one warning, and plain tfjs.
+/** Chooses the tfjs backend, once a process. Where the best device cannot be used: one warning, and the next best; without any
+ * PJRT plugin, plain tfjs. After a failure it may be called again.
+ * @param machine where plugins are looked for
  * @throws Error if a backend or device that was asked for cannot be had */
-export function start(options: StartOptions = {}): Promise<void> {
-  started ??= choose(options)
+export function start(options: StartOptions = {}, machine?: Machine): Promise<void> {
+  started ??= choose(options, machine).catch((error: unknown) => {
+    started = undefined
+    throw error
+  })
   return started
 }
 
-async function choose(options: StartOptions): Promise<void> {
+/** What keeps {@link start} from better devices, and what to do about it. */
+export function startProblems(): readonly string[] {
+  return problems
+}
+
+async function choose(options: StartOptions, machine?: Machine): Promise<void> {
   tf.enableProdMode()
   const wanted = options.backend ?? process.env.REWARDLAB_BACKEND
   switch (wanted) {
     case undefined:
     case '':
     case 'xla':
-      return startXla(options.device ?? process.env.REWARDLAB_DEVICE, wanted === 'xla')
+      return startXla(options, wanted === 'xla', machine)
     case 'tensorflow':
       return startTensorflow()
     case 'cpu':
@@ -43,18 +60,41 @@ async function choose(options: StartOptions): Promise<void> {
   }
 }
 
-async function startXla(device: string | undefined, insist: boolean): Promise<void> {
-  const found = findPlugin(device)
-  if ('missing' in found) {
-    if (insist || device || process.env.REWARDLAB_PJRT_PLUGIN) throw new Error(found.missing)
-    console.warn(`${found.missing} Until then plain tfjs runs everything, slowly.`)
+async function startXla(options: StartOptions, insist: boolean, machine = thisMachine()): Promise<void> {
+  const device = options.device ?? process.env.REWARDLAB_DEVICE
+  const gpu = gpuOptions(options.gpu)
+  problems.length = 0
+  let lacking: string | undefined
+  for (const found of findPlugins(device, machine)) {
+    if ('missing' in found) problems.push(found.missing)
+    else if ((engine ??= open(found, gpu))) {
+      lacking = found.lacking
+      break
+    }
+  }
+  if (!engine) {
+    const told = problems.join(' ')
+    if (insist || device || process.env.REWARDLAB_PJRT_PLUGIN) throw new Error(told)
+    console.warn(`Running on plain tfjs, slowly. ${told}`)
     return startCpu()
   }
-  engine ??= Engine.open(found.path) // here, since tfjs swallows what a backend's factory throws
-  registerXla(found.path)
+  if (problems.length > 0) console.warn(`Running on ${engine.client.platform}. ${problems.join(' ')}`)
+  if (lacking) problems.push(lacking)
+  registerXla(engine)
   await tf.setBackend(BACKEND)
   describeTensors()
   forgetInterruptedTraces()
+}
+
+/** Opens a plugin here, since tfjs swallows what a backend's factory throws. Where that fails, the problem is noted. */
+function open({ device, path, lacking }: Plugin, gpu: CreateOptions): Engine | undefined {
+  try {
+    return Engine.open(path, device === 'cuda' ? gpu : {})
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error)
+    problems.push(`Device ${device}: ${said.includes(path) ? '' : `${path}: `}${said}`, ...(lacking ? [lacking] : []))
+    return undefined
+  }
 }
 
 /** Tensors print as their type and shape: their values may not be computed yet. */
@@ -76,8 +116,8 @@ function forgetInterruptedTraces(): void {
 }
 
 /** Registers the backend; tfjs may make and dispose it often, the engine behind it stays. */
-export function registerXla(plugin: string): void {
-  tf.registerBackend(BACKEND, () => new XlaBackend((engine ??= Engine.open(plugin))), 3)
+function registerXla(engine: Engine): void {
+  tf.registerBackend(BACKEND, () => new XlaBackend(engine), 3)
 }
 
 async function startCpu(): Promise<void> {

@@ -49,7 +49,7 @@ describe('rewardlab doctor', () => {
       plain,
     )
     assert.equal(code, 0, stderr)
-    const missing = /No PJRT plugin found .*pip install xla-cpu-pjrt/
+    const missing = /Device cpu: no PJRT plugin found .*pip install xla-cpu-pjrt/
     assert.match(stderr, missing)
     assert.equal(stderr.trim().split('\n').length, 1, stderr)
     const found = JSON.parse(stdout) as Diagnosis
@@ -63,7 +63,7 @@ describe('rewardlab doctor', () => {
     await writeFile(text, 'not a library')
     const cases: [NodeJS.ProcessEnv, RegExp][] = [
       [{ REWARDLAB_DEVICE: 'gpu' }, /Device "gpu" is not known\. Use cuda, tpu, cpu \(REWARDLAB_DEVICE\)/],
-      [{ REWARDLAB_DEVICE: 'tpu' }, /No PJRT plugin found \(libtpu; looked in .*pip install libtpu/],
+      [{ REWARDLAB_DEVICE: 'tpu' }, /Device tpu: no PJRT plugin found in .*pip install libtpu/],
       [{ REWARDLAB_BACKEND: 'jax' }, /backend "jax" is not known\. Use xla, tensorflow or cpu \(REWARDLAB_BACKEND\)/],
       [{ REWARDLAB_PJRT_PLUGIN: join(dir, 'none.so') }, /REWARDLAB_PJRT_PLUGIN: there is no file .*none\.so/],
       [{ REWARDLAB_PJRT_PLUGIN: text }, /plugin\.so: the plugin cannot be loaded/],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { packageRoot } from '../../src/xla/index.js'
 
@@ -39,22 +39,94 @@ console.log(JSON.stringify([tf.getBackend(), w.dataSync()[0], last.dataSync()[0]
 describe('start', function () {
   this.timeout(30_000)
 
-  it('without a plugin: one warning that says what to do, and the program works', () => {
-    const bare = mkdtempSync(join(tmpdir(), 'rewardlab-bare-')) // an installation with no .venv
-    try {
-      const root = packageRoot()
+  describe('in an installation without .venv and .tensorflow', () => {
+    const root = packageRoot()
+    const nowhere = { ...UNSET, VIRTUAL_ENV: '', CONDA_PREFIX: '', PYTHONPATH: '' }
+    let bare: string
+    let from: string
+    before(() => {
+      bare = mkdtempSync(join(tmpdir(), 'rewardlab-bare-'))
+      from = join(bare, relative(root, library))
       cpSync(join(root, 'package.json'), join(bare, 'package.json'))
       for (const folder of ['node_modules', relative(root, library).split('/')[0]!])
         symlinkSync(join(root, folder), join(bare, folder))
-      const nowhere = { ...UNSET, VIRTUAL_ENV: '', CONDA_PREFIX: '', PYTHONPATH: '' }
-      const { out, warnings, status } = run(TRAIN, nowhere, join(bare, relative(root, library)))
+    })
+    after(() => rmSync(bare, { recursive: true }))
+
+    it('gives one warning that says what to do, and the program works', () => {
+      const { out, warnings, status } = run(TRAIN, nowhere, from)
       assert.equal(status, 0, warnings.join('\n'))
       assert.deepEqual(JSON.parse(out), ['cpu', 5, 6, [0, 7], true])
       assert.equal(warnings.length, 1, warnings.join('\n'))
-      assert.match(warnings[0]!, /No PJRT plugin found.*pip install/)
-    } finally {
-      rmSync(bare, { recursive: true })
-    }
+      assert.match(warnings[0]!, /^Running on plain tfjs, slowly\. Device cpu: no PJRT plugin found.*pip install/)
+    })
+
+    it('says how to get TensorFlow', () => {
+      const { warnings, status } = run('await start()', { ...nowhere, REWARDLAB_BACKEND: 'tensorflow' }, from)
+      assert.notEqual(status, 0)
+      assert.match(warnings.join('\n'), /"tensorflow" is not set up\. Run "npm run setup:tensorflow"/)
+    })
+  })
+
+  describe('on a machine with an NVIDIA driver, whose CUDA plugin cannot be loaded', () => {
+    let site: string
+    before(() => {
+      site = mkdtempSync(join(tmpdir(), 'rewardlab-site-'))
+      const plugin = join(site, 'jax_plugins/xla_cuda13/xla_cuda_plugin.so')
+      mkdirSync(dirname(plugin), { recursive: true })
+      writeFileSync(plugin, 'not a library')
+    })
+    after(() => rmSync(site, { recursive: true }))
+
+    const on = (nvidiaDriver: number, program: string) =>
+      run(
+        `import { sitePackages } from '${pathToFileURL(join(dirname(library), 'plugins.js')).href}'
+        const machine = { nvidiaDriver: ${nvidiaDriver}, tpu: false, sitePackages: ['${site}', ...sitePackages()] }
+        ${program}`,
+        UNSET,
+      )
+
+    it('goes on with the CPU plugin, after one warning', () => {
+      const { out, warnings, status } = on(580.65, TRAIN.replace('start()', 'start({}, machine)'))
+      assert.equal(status, 0, warnings.join('\n'))
+      assert.deepEqual(JSON.parse(out), ['xla', 5, 6, [0, 7], false])
+      assert.equal(warnings.length, 1, warnings.join('\n'))
+      assert.match(
+        warnings[0]!,
+        /^Running on cpu\. Device cuda: .*xla_cuda_plugin\.so: the plugin cannot be loaded: .* lacks nvidia\/cu13\/lib,/,
+      )
+    })
+
+    for (const [driver, why] of [
+      [580.65, /Device cuda: .*the plugin cannot be loaded/],
+      [550.54, /Device cuda: the plugin here needs NVIDIA driver 580, this one is 550\.54/],
+    ] as const)
+      it(`asked for CUDA under driver ${driver}, it says why not; then the CPU may be asked for`, () => {
+        const { out, warnings, status } = on(
+          driver,
+          `await start({ device: 'cuda' }, machine).catch(error => console.log(error.message))
+          await start({ device: 'cpu' }, machine)
+          console.log(tf.add(1, 2).dataSync()[0], tf.getBackend())`,
+        )
+        const [error, result] = out.split('\n')
+        assert.equal(status, 0, warnings.join('\n'))
+        assert.match(error!, why)
+        assert.equal(result, '3 xla')
+        assert.deepEqual(warnings, [])
+      })
+  })
+
+  it('gives a plugin its own options, which it understands', () => {
+    const from = (file: string) => `from '${pathToFileURL(join(dirname(library), file)).href}'`
+    const { out } = run(
+      `import { PjrtApi } ${from('pjrt/api.js')}
+      import { PjrtClient } ${from('pjrt/client.js')}
+      import { findPlugins } ${from('plugins.js')}
+      const [{ path }] = findPlugins('cpu')
+      console.log(new PjrtClient(new PjrtApi(path), { cpu_device_count: 3n }).devices.length)`,
+      UNSET,
+    )
+    assert.equal(out, '3')
   })
 
   it('asked for a plugin that is not there, it insists', () => {

@@ -1,11 +1,15 @@
 import { PjrtApi } from './api.js'
 import { Block, bytesAt, keepFreedMemory, stringAt, struct, text, words } from './memory.js'
+import type { Word } from './memory.js'
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
 
 /** CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 } } */
 export const ONE_DEVICE = Uint8Array.of(0x1a, 0x04, 0x20, 0x01, 0x28, 0x01)
 const NO_COPY_AFTER_CALL = 0 // PJRT_HostBufferSemantics_kImmutableOnlyDuringCall
+
+/** A plugin's own settings of a client. A number is a float, a bigint an int64. */
+export type CreateOptions = Readonly<Record<string, string | boolean | number | bigint | readonly bigint[]>>
 
 /** One process-wide client of one PJRT plugin. A second client in a process is not supported by the plugins. */
 export class PjrtClient {
@@ -27,10 +31,15 @@ export class PjrtClient {
     this.api.call('LoadedExecutable_Destroy', struct(handle)),
   )
 
-  constructor(readonly api: PjrtApi) {
+  constructor(
+    readonly api: PjrtApi,
+    options: CreateOptions = {},
+  ) {
     keepFreedMemory()
     api.call('Plugin_Initialize', struct())
-    this.handle = api.call('Client_Create', struct(0, 0, 0, 0, 0, 0, 0, 0, 0)).get(8)
+    const named = Object.entries(options).flatMap(namedValue)
+    const args = struct(words(named), Object.keys(options).length, 0, 0, 0, 0, 0, 0, 0)
+    this.handle = api.call('Client_Create', args).get(8)
     const platform = api.call('Client_PlatformName', struct(this.handle, 0, 0))
     this.platform = stringAt(platform.get(3), platform.get(4))
     const version = api.call('Client_PlatformVersion', struct(this.handle, 0, 0))
@@ -275,4 +284,14 @@ export class Executable {
       this.client.api.call('Executable_Destroy', struct(executable))
     }
   }
+}
+
+/** The words of a PJRT_NamedValue: its size, no extension, name, type, value (a union), number of elements. */
+function namedValue([name, value]: [string, CreateOptions[string]]): Word[] {
+  const named = (type: number, word: Word, elements = 1) => [56, 0, text(name), name.length, type, word, elements]
+  if (typeof value === 'string') return named(0, text(value), value.length)
+  if (typeof value === 'bigint') return named(1, value)
+  if (typeof value === 'number') return named(3, new Uint32Array(Float32Array.of(value).buffer)[0]!)
+  if (typeof value === 'boolean') return named(4, value ? 1 : 0)
+  return named(2, words(value), value.length)
 }
