@@ -12,6 +12,12 @@ export const BACKEND = 'xla'
 /** Values made while tracing up to this size are written into the program; larger ones become hidden inputs. */
 const LITERAL_BOUND = 256
 
+/** What tfjs knows data by. */
+interface DataId {
+  /** The program that it was donated to. */
+  consumedBy?: string
+}
+
 interface Entry {
   refCount: number
   node: Node | null
@@ -24,7 +30,6 @@ interface Entry {
  * tensors that share it may differ in shape. */
 export class XlaBackend extends tf.KernelBackend {
   private readonly data: tf.DataStorage<Entry>
-  private readonly donations = new WeakMap<object, string>()
 
   constructor(readonly engine: Engine) {
     super()
@@ -88,16 +93,13 @@ export class XlaBackend extends tf.KernelBackend {
 
   /** Marks a tensor's memory as consumed by a program, and disposes the tensor. */
   donate(tensor: tf.Tensor, program: string): void {
-    this.donations.set(tensor.dataId, program)
+    ;(tensor.dataId as DataId).consumedBy = program
     tensor.dispose()
-    tensor.throwIfDisposed = () => {
-      throw donated(program)
-    }
   }
 
   private entry(dataId: object): Entry {
     if (this.data.has(dataId)) return this.data.get(dataId)
-    const program = this.donations.get(dataId)
+    const program = (dataId as DataId).consumedBy
     if (program) throw donated(program)
     if (tf.engine().state.tensorInfo.has(dataId)) return this.data.get(dataId) // moves it here from another backend
     throw new Error('xla: this tensor is disposed')
@@ -247,6 +249,14 @@ export class XlaBackend extends tf.KernelBackend {
 
 const donated = (program: string) =>
   new Error(`xla: this tensor was donated to "${program}", which has consumed its memory. Use the program's result.`)
+
+/** tfjs says only that a tensor is disposed. */
+const { throwIfDisposed } = tf.Tensor.prototype
+tf.Tensor.prototype.throwIfDisposed = function (this: tf.Tensor): void {
+  const program = this.isDisposed && (this.dataId as DataId).consumedBy
+  if (program) throw donated(program)
+  throwIfDisposed.call(this)
+}
 
 /** Uploaded values are inputs of the programs that use them, so that a changing number does not compile again;
  * small ones made while tracing are literals, which XLA folds. */

@@ -21,6 +21,8 @@ export class PjrtClient {
   liveBytes = 0
   peakBytes = 0
   private readonly handle: bigint
+  /** The arguments of Buffer_Destroy: a step calls it once a buffer. */
+  private readonly destroying = struct(0)
   /** Returns the memory of buffers whose owner was garbage-collected without being disposed. */
   private readonly abandoned = new FinalizationRegistry<{ handle: bigint; bytes: number }>(b =>
     this.release(b.handle, b.bytes),
@@ -145,7 +147,8 @@ export class PjrtClient {
   private release(handle: bigint, bytes: number): void {
     this.liveBuffers--
     this.liveBytes -= bytes
-    this.api.call('Buffer_Destroy', struct(handle))
+    this.destroying.set(2, handle)
+    this.api.call('Buffer_Destroy', this.destroying)
   }
 }
 

@@ -4,23 +4,27 @@ import koffi from 'koffi'
  * ArrayBuffer's store, but it frees the store of a block that only its address recalls. So a block holds what it points to,
  * and {@link import('./api.js').PjrtApi.call} holds its arguments. */
 export class Block {
-  private readonly targets: Block[] = []
-  readonly bytes: Uint8Array
   readonly address: bigint
-  private readonly view: DataView
+  private readonly words: BigUint64Array
+  private readonly targets: Block[] = []
 
   constructor(size: number) {
-    this.bytes = new Uint8Array(new ArrayBuffer(Math.max(size, 8)))
-    this.address = addressOf(this.bytes)
-    this.view = new DataView(this.bytes.buffer)
+    const store = new ArrayBuffer(Math.max(size, 8))
+    this.words = new BigUint64Array(store, 0, store.byteLength >>> 3)
+    this.address = BigInt(koffi.address(store))
+  }
+  get bytes(): Uint8Array {
+    return new Uint8Array(this.words.buffer)
   }
   /** The i-th 8-byte word. */
   get(i: number): bigint {
-    return this.view.getBigUint64(8 * i, true)
+    return this.words[i]!
   }
   set(i: number, value: Word): void {
-    if (value instanceof Block) this.targets.push(value)
-    this.view.setBigInt64(8 * i, value instanceof Block ? value.address : BigInt(value), true)
+    if (value instanceof Block) {
+      this.targets.push(value)
+      this.words[i] = value.address
+    } else this.words[i] = typeof value === 'bigint' ? value : BigInt(value) // negative numbers wrap
   }
 }
 
@@ -44,10 +48,6 @@ export function text(value: string | Uint8Array): Block {
   const block = new Block(encoded.length)
   block.bytes.set(encoded)
   return block
-}
-
-export function addressOf(view: Uint8Array): bigint {
-  return BigInt(koffi.address(view))
 }
 
 /** A copy of `size` bytes at an address. */
