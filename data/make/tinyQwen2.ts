@@ -101,7 +101,7 @@ async function make(out: string, steps: number, seed: number): Promise<void> {
       const [b, t] = ids.shape as [number, number]
       const { value, grads } = valueAndGrad(w => {
         const logits = model.head(w, tf.slice(model.hidden(w, inputs), [0, 0, 0], [b, t - 1, -1])) // [B, T−1, V]
-        const { logProbs } = tokenLogProbs(logits, tf.slice(ids, [0, 1], [b, t - 1]))
+        const logProbs = tokenLogProbs(logits, tf.slice(ids, [0, 1], [b, t - 1]))
         const each = tf.slice(lossWeights, [0, 1], [b, t - 1])
         return { value: tf.neg(tf.div(tf.sum(tf.mul(logProbs, each)), tf.sum(each))), aux: {} }
       }, state.weights)

@@ -24,11 +24,18 @@ export interface CausalModel {
   head(weights: TensorTree, hidden: tf.Tensor): tf.Tensor
   /** As `hidden`, and keeps what later tokens attend to. */
   prefill(weights: TensorTree, input: TokenInput): { hidden: tf.Tensor; cache: KeyValueCache }
+  /** The layers' part of a weight tree, each tensor [L, …]. */
+  layersOf(weights: TensorTree): TensorTree
   /** One further token a row.
+   * @param layers each layer's weights, as `unstack` gives them of `layersOf(weights)`
    * @param step.visible places that the token may attend to, itself among them [B, S]
    * @param step.at the place to write to, int32 scalar
-   * @returns hidden [B, 1, C] and the cache with the token's keys and values */
-  decode(weights: TensorTree, step: DecodeStep): { hidden: tf.Tensor; cache: KeyValueCache }
+   * @returns hidden [B, 1, C] and the caches with the token's keys and values */
+  decode(
+    weights: TensorTree,
+    layers: readonly TensorTree[],
+    step: DecodeStep,
+  ): { hidden: tf.Tensor; caches: KeyValueCache[] }
 }
 
 export interface TokenInput {
@@ -38,13 +45,14 @@ export interface TokenInput {
   position_ids?: tf.Tensor
 }
 
-/** Rotated keys, and values, of all layers. */
-export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor } // [L, B, K, S, D] each
+/** Rotated keys, and values: [B, K, S, D] each of one layer, [L, B, K, S, D] of all. */
+export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor }
 
 export interface DecodeStep {
   input_ids: tf.Tensor // [B, 1] int32
   position_ids: tf.Tensor // [B, 1] int32
   visible: tf.Tensor // [B, S]
-  cache: KeyValueCache
+  /** One a layer. */
+  caches: readonly KeyValueCache[]
   at: tf.Tensor // scalar int32
 }

@@ -150,27 +150,25 @@ export function qwen2(config: Qwen2Config): CausalModel {
       return { hidden: finish(w, last), cache }
     },
 
-    decode(weights, { input_ids, position_ids, visible, cache, at }) {
+    layersOf: weights => (weights as unknown as Qwen2Weights).layers,
+
+    // Layer by layer, not scanned: each reads its weights and writes its cache where they lie.
+    decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
       const w = weights as unknown as Qwen2Weights
       const rotary = rotaryAngles(position_ids, D, config.rope_theta)
       const see = visibility(tf.expandDims(visible, 1)) // [B, 1, S]
-      // Each layer reads its slice of the cache with the new token written in; the cache itself is updated once, after.
-      const body = (x: tf.Tensor, { w, past }: { w: TensorTree; past: KeyValueCache }): [tf.Tensor, KeyValueCache] => {
-        let fresh!: KeyValueCache // [B, K, 1, D] each
-        const next = layer(x, w, rotary, (q, keys, values) => {
-          fresh = { keys, values }
-          const k = dynamicUpdateSlice(past.keys, keys, [0, 0, at, 0]) // [B, K, S, D]
-          const v = dynamicUpdateSlice(past.values, values, [0, 0, at, 0]) // [B, K, S, D]
-          return attention(q, k, v, see)
-        })
-        return [next, fresh]
-      }
-      const [last, fresh] = scan(body, embed(w, input_ids), { w: w.layers, past: cache })
-      const write = (whole: tf.Tensor, part: tf.Tensor) => dynamicUpdateSlice(whole, part, [0, 0, 0, at, 0])
-      return {
-        hidden: finish(w, last),
-        cache: { keys: write(cache.keys, fresh.keys), values: write(cache.values, fresh.values) },
-      }
+      const written: KeyValueCache[] = []
+      const last = layers.reduce<tf.Tensor>(
+        (x, layerWeights, i) =>
+          layer(x, layerWeights, rotary, (q, k, v) => {
+            const keys = dynamicUpdateSlice(caches[i]!.keys, k, [0, 0, at, 0]) // [B, K, S, D]
+            const values = dynamicUpdateSlice(caches[i]!.values, v, [0, 0, at, 0]) // [B, K, S, D]
+            written.push({ keys, values })
+            return attention(q, keys, values, see)
+          }),
+        embed(w, input_ids),
+      )
+      return { hidden: finish(w, last), caches: written }
     },
   }
 }

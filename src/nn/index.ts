@@ -1,4 +1,5 @@
 export { attention, causalMask, visibility, type Visibility } from './attention.js'
+export { entropy } from './entropy.js'
 export { gatedMlp, type GatedMlp } from './gatedMlp.js'
 export { linear, type Linear } from './linear.js'
 export { rmsNorm } from './rmsNorm.js'

@@ -1,11 +1,24 @@
 import * as tf from '@tensorflow/tfjs-core'
 
-/** Log-probabilities of given tokens under softmax(logits).
+/** Log-probabilities of given tokens under softmax(logits). Its gradient, 1 at the token − softmax(logits), is one pass over
+ * the logits, where that of a log-softmax and a choice takes several.
  * @param logits [..., V]
  * @param ids [...] int32
- * @returns logProbs [...]; all [..., V], for entropies */
-export function tokenLogProbs(logits: tf.Tensor, ids: tf.Tensor): { logProbs: tf.Tensor; all: tf.Tensor } {
-  const all = tf.logSoftmax(logits) // [..., V]
-  const chosen = tf.oneHot(ids, logits.shape.at(-1)!, 1, 0, 'float32') // [..., V]; a product, since gather has no batched gradient
-  return { logProbs: tf.sum(tf.mul(all, chosen), -1), all }
+ * @returns [...] */
+export function tokenLogProbs(logits: tf.Tensor, ids: tf.Tensor): tf.Tensor {
+  const vocabulary = logits.shape.at(-1)!
+  const at = tf.reshape(ids, [-1, 1]) // [N, 1]
+  const logProbs = tf.customGrad((x, save) => {
+    const rows = x as tf.Tensor // [N, V]
+    const total = tf.logSumExp(rows, -1, true) // [N, 1]
+    ;(save as tf.GradSaveFunc)([rows, total])
+    return {
+      value: tf.sub(tf.gather(rows, at, 1, 1), total), // [N, 1]
+      gradFunc: (dy: tf.Tensor, [x, sum]: tf.Tensor[]) => {
+        const chosen = tf.equal(tf.range(0, vocabulary, 1, 'int32'), at) // [N, V]
+        return tf.mul(tf.sub(tf.cast(chosen, 'float32'), tf.exp(tf.sub(x!, sum!))), dy)
+      },
+    }
+  })(tf.reshape(logits, [-1, vocabulary]))
+  return tf.reshape(logProbs, ids.shape)
 }

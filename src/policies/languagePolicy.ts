@@ -6,7 +6,7 @@ import { readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
 import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
 import { mergeAdapter, saveAdapter, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
-import { tokenLogProbs } from '../nn/index.js'
+import { entropy, tokenLogProbs } from '../nn/index.js'
 import { generate, positionsOf } from '../sampling/index.js'
 import { copy, disposeTree, jit, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
@@ -124,7 +124,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       },
     }
     const plan = { generations: G, length, greedy, filtered: top_p < 1 || top_k > 0, stop: [...stop], pad }
-    const drawn = await this.#programs.generate.async(this.#whole(this.weights), inputs.prompts, inputs.draw, plan)
+    const drawn = await this.#programs.generate(this.#whole(this.weights), inputs.prompts, inputs.draw, plan)
     disposeTree(inputs)
 
     const [tokens, mask] = (await Promise.all([drawn.tokens.data(), drawn.mask.data()])) as [Int32Array, Float32Array]
@@ -163,9 +163,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       const rows = trajectories.outputs as TokenRows
       const { mask } = trajectories
       const logits = tf.div(this.#completionLogits(weights, rows), tf.reshape(rows.temperature, [-1, 1, 1])) // [B, T, V]
-      const { logProbs, all } = tokenLogProbs(logits, rows.completion_ids) // [B, T], [B, T, V]
-      const entropy = () => tf.mul(tf.neg(tf.sum(tf.mul(tf.exp(all), all), -1)), mask) // [B, T]
-      return { logProbs: tf.mul(logProbs, mask), mask, ...(options.entropy ? { entropy: entropy() } : {}) }
+      const logProbs = tf.mul(tokenLogProbs(logits, rows.completion_ids), mask) // [B, T]
+      return { logProbs, mask, ...(options.entropy ? { entropy: tf.mul(entropy(logits), mask) } : {}) }
     })
   }
 
@@ -202,7 +201,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return tf.tidy(() => {
       const rows = outputs as TokenRows
       const mask = tf.cast(rows.completion_mask, 'float32') // [B, T]
-      const { logProbs } = tokenLogProbs(this.#completionLogits(weights, rows), rows.completion_ids) // [B, T]
+      const logProbs = tokenLogProbs(this.#completionLogits(weights, rows), rows.completion_ids) // [B, T]
       return { score: tf.sum(tf.mul(logProbs, mask), 1), length: tf.sum(mask, 1) }
     })
   }

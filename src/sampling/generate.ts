@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { CausalModel, KeyValueCache } from '../models/index.js'
 import { tokenLogProbs } from '../nn/index.js'
-import { dynamicUpdateSlice, jit, random, whileLoop, type Jitted, type TensorTree } from '../xla/index.js'
+import { disposeTree, dynamicUpdateSlice, jit, random, unstack, whileLoop, type TensorTree } from '../xla/index.js'
+import { drawTokens } from './drawTokens.js'
 import { keepLikely } from './keepLikely.js'
 
 /** Left-padded prompts. */
@@ -49,19 +50,38 @@ export type Drawn = {
  * loop draws a token a row until every row has ended. The noise of row b at step t depends on (key, t, b) alone.
  *
  * One compiled program for each shape of the prompts and each plan. */
-export function generate(model: CausalModel): Jitted<[TensorTree, Prompts, Draw, Plan], Drawn> {
-  return jit((weights, prompts, draw, plan) => tf.tidy(() => run(model, weights, prompts, draw, plan)), {
-    name: 'generate',
-  })
+export function generate(model: CausalModel): Generate {
+  const program = jit(
+    (weights: TensorTree, layers: readonly TensorTree[], prompts: Prompts, draw: Draw, plan: Plan) =>
+      tf.tidy(() => run(model, weights, layers, prompts, draw, plan)),
+    { name: 'generate' },
+  )
+  return async (weights, prompts, draw, plan) => {
+    const layers = unstack(model.layersOf(weights), model.layers)
+    try {
+      return await program.async(weights, layers, prompts, draw, plan)
+    } finally {
+      disposeTree(layers)
+    }
+  }
 }
+
+export type Generate = (weights: TensorTree, prompts: Prompts, draw: Draw, plan: Plan) => Promise<Drawn>
 
 type State = Drawn & {
   step: tf.Tensor // int32 scalar
   logits: tf.Tensor // [B, V], of the next token
-  cache: KeyValueCache // S = P + T places
+  caches: KeyValueCache[] // a layer; S = P + T places
 }
 
-function run(model: CausalModel, weights: TensorTree, prompts: Prompts, draw: Draw, plan: Plan): Drawn {
+function run(
+  model: CausalModel,
+  weights: TensorTree,
+  layers: readonly TensorTree[],
+  prompts: Prompts,
+  draw: Draw,
+  plan: Plan,
+): Drawn {
   const { generations: G, length: T } = plan
   const [n, P] = prompts.input_ids.shape as [number, number]
   const B = n * G
@@ -73,29 +93,30 @@ function run(model: CausalModel, weights: TensorTree, prompts: Prompts, draw: Dr
   const seen = tf.cast(tf.pad(repeatRows(promptMask, G, 0), rightPad(2, 1, T)), 'float32') // [B, P + T]
   const starts = repeatRows(lengths, G, 0) // [B], position of the first new token
   const places = tf.range(0, P + T, 1, 'int32') // [P + T]
-  const make = (x: tf.Tensor) => tf.pad(repeatRows(x, G, 1), rightPad(5, 3, T)) // [L, B, K, P + T, D]
+  const make = (x: tf.Tensor) => tf.unstack(tf.pad(repeatRows(x, G, 1), rightPad(5, 3, T))) // L × [B, K, P + T, D]
+  const [keys, values] = [make(cache.keys), make(cache.values)]
 
   const final = whileLoop<State>(
     ({ step, finished }) => tf.logicalAnd(tf.less(step, T), tf.less(tf.min(finished), 1)),
-    ({ step, logits, cache, finished, ...out }) => {
+    ({ step, logits, caches, finished, ...out }) => {
       const alive = tf.sub(1, finished) // [B]
       const token = tf.where(tf.greater(alive, 0), choose(logits, step, draw, plan), tf.scalar(plan.pad, 'int32')) // [B]
-      const { logProbs } = tokenLogProbs(tf.div(logits, draw.temperature), token) // [B]
+      const logProbs = tokenLogProbs(tf.div(logits, draw.temperature), token) // [B]
       const write = (row: tf.Tensor, x: tf.Tensor) => dynamicUpdateSlice(row, tf.expandDims(x, 1), [0, step])
 
       const at = tf.add(step, tf.scalar(P, 'int32'))
       const fresh = tf.logicalAnd(tf.greaterEqual(places, P), tf.lessEqual(places, at)) // [P + T]
-      const next = model.decode(weights, {
+      const next = model.decode(weights, layers, {
         input_ids: tf.expandDims(token, 1),
         position_ids: tf.expandDims(tf.add(starts, step), 1),
         visible: tf.maximum(seen, tf.cast(fresh, 'float32')), // [B, P + T]
-        cache,
+        caches,
         at,
       })
       return {
         step: tf.add(step, tf.scalar(1, 'int32')),
         logits: model.head(weights, tf.squeeze(next.hidden, [1])), // [B, V]
-        cache: next.cache,
+        caches: next.caches,
         tokens: write(out.tokens, token),
         logProbs: write(out.logProbs, tf.mul(logProbs, alive)),
         mask: write(out.mask, alive),
@@ -105,7 +126,7 @@ function run(model: CausalModel, weights: TensorTree, prompts: Prompts, draw: Dr
     {
       step: tf.scalar(0, 'int32'),
       logits: repeatRows(model.head(weights, last), G, 0), // [B, V]
-      cache: { keys: make(cache.keys), values: make(cache.values) },
+      caches: keys.map((k, l) => ({ keys: k, values: values[l]! })),
       tokens: tf.fill([B, T], plan.pad, 'int32'),
       logProbs: tf.zeros([B, T]),
       mask: tf.zeros([B, T]),
@@ -121,7 +142,7 @@ function choose(logits: tf.Tensor, step: tf.Tensor, draw: Draw, plan: Plan): tf.
   if (plan.greedy) return tf.argMax(logits, -1)
   const scaled = tf.div(logits, draw.temperature) // [B, V]
   const likely = plan.filtered ? keepLikely(scaled, draw.top_k, draw.top_p) : scaled
-  return random.categorical(random.foldIn(draw.key, step), likely)
+  return drawTokens(random.foldIn(draw.key, step), likely)
 }
 
 /** Positions that do not count padding: 0 for the first real token.

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
 import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, listed } from './kernels/engine.js'
+import { mapTensors } from './tree.js'
+import type { TensorTree } from './tree.js'
 import type { ElementType } from './types.js'
 
 /** Converts to an element type of the device. tfjs goes on to see float32 for bf16 and f16, and int32 for s8 and u8.
@@ -59,4 +61,12 @@ function clamped(x: tf.Tensor, starts: readonly Start[], sizes: readonly number[
     const at = typeof s === 'number' ? s : s.dataSync()[0]!
     return Math.min(Math.max(at, 0), x.shape[i]! - sizes[i]!)
   })
+}
+
+/** The slices of a tree's tensors along their first axis, [N, …] → N trees of […].
+ * @param n of a tree without tensors, too, N empty trees are made */
+export function unstack<T extends TensorTree>(tree: T, n: number): T[] {
+  return Array.from({ length: n }, (_, i) =>
+    mapTensors(tree, x => tf.tidy(() => tf.squeeze(tf.slice(x, [i], [1]), [0]))),
+  )
 }

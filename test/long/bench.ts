@@ -98,7 +98,7 @@ async function measure(work: Workload): Promise<Times & { compileSeconds: number
   const plan = { generations: 1, length: work.sample.tokens, greedy: false, filtered: false, stop: [-1], pad: 0 }
   const drawing = generate(model)
   const sample = await timed(work.runs, async () => {
-    const drawn = await drawing.async(weights, prompts, draw, plan)
+    const drawn = await drawing(weights, prompts, draw, plan)
     await drawn.tokens.data()
     disposeTree(drawn)
   })
@@ -113,7 +113,7 @@ async function measure(work: Workload): Promise<Times & { compileSeconds: number
       const { value, grads } = valueAndGrad(w => {
         const hidden = model.hidden(w, { input_ids, attention_mask })
         const logits = model.head(w, tf.slice(hidden, [0, 0, 0], [b, t - 1, -1])) // [B, T−1, V]
-        const { logProbs } = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [b, t - 1]))
+        const logProbs = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [b, t - 1]))
         return { value: tf.neg(tf.mean(logProbs)), aux: {} }
       }, weights)
       const config = { learning_rate: 1e-4, adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1 } // prettier-ignore

@@ -121,7 +121,7 @@ describe('layers', () => {
       ]),
     )
     const ids = tf.tensor1d([1, 2], 'int32')
-    close(await values(tokenLogProbs(logits, ids).logProbs), [Math.log(0.5), Math.log(0.8)])
-    await checkGradient(x => tokenLogProbs(x, ids).logProbs, noise(10, [2, 3]))
+    close(await values(tokenLogProbs(logits, ids)), [Math.log(0.5), Math.log(0.8)])
+    await checkGradient(x => tokenLogProbs(x, ids), noise(10, [2, 3]))
   })
 })

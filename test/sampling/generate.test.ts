@@ -20,7 +20,8 @@ const bigram = (vocabulary: number): CausalModel => {
       const empty = rows(input_ids, input_ids.shape[1]!)
       return { hidden: look(table as tf.Tensor, input_ids), cache: { keys: empty, values: empty } }
     },
-    decode: (table, step) => ({ hidden: look(table as tf.Tensor, step.input_ids), cache: step.cache }),
+    layersOf: () => ({}),
+    decode: (table, _, step) => ({ hidden: look(table as tf.Tensor, step.input_ids), caches: [...step.caches] }),
   }
 }
 
@@ -47,7 +48,7 @@ describe('generate', () => {
       [0, 9, 0, 0], // after 2 comes 1
       [0, 0, 0, 9], // after 3 comes 3
     ])
-    const found = await generate(bigram(4)).async(next, prompts([[1], [2], [3]]), draw(1), { ...plan, greedy: true })
+    const found = await generate(bigram(4))(next, prompts([[1], [2], [3]]), draw(1), { ...plan, greedy: true })
     assert.deepEqual(await rowsOf(found.tokens), [
       [0, 3, 3, 3, 3, 3],
       [1, 0, 3, 3, 3, 3],
@@ -71,7 +72,7 @@ describe('generate', () => {
     const temperature = 2
     const table = tf.mul(tf.log(tf.tensor2d([p, p, p])), temperature) // undone by the temperature
     const many = { ...plan, generations: 2000, length: 2, stop: [99] }
-    const found = await generate(bigram(3)).async(table, prompts([[1]]), draw(5, temperature), many)
+    const found = await generate(bigram(3))(table, prompts([[1]]), draw(5, temperature), many)
     const tokens = (await rowsOf(found.tokens)).flat()
     p.forEach((chance, token) => {
       const share = tokens.filter(t => t === token).length / tokens.length
@@ -87,7 +88,7 @@ describe('generate', () => {
   it('gives each row and step noise of its own', async () => {
     const table = tf.zeros([8, 8])
     const settings = { ...plan, generations: 4, length: 16, stop: [99] }
-    const found = await generate(bigram(8)).async(table, prompts([[1], [1]]), draw(5), settings)
+    const found = await generate(bigram(8))(table, prompts([[1], [1]]), draw(5), settings)
     const rows = (await rowsOf(found.tokens)).map(row => row.join(''))
     assert.equal(new Set(rows).size, 8)
     assert.ok(rows.every(row => new Set(row).size > 2))
