@@ -2,11 +2,12 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
+import { fromDevice } from '../layout.js'
 import { isFloat, sizeOf } from '../types.js'
 import { axesOf, kernel } from './register.js'
 
 /* Reading and writing at computed indices. Nothing can be thrown from the device: an index out of range reads the nearest
- * value there is, and writes nothing. */
+ * value there is, and writes nothing. Indices of `gather` that are still on the host are checked. */
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
 
@@ -19,6 +20,7 @@ kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis
     a,
     batchDims,
   )
+  checkGiven(indices, x.shape[a]!)
   const at = hlo.convert(indices, 's32')
   if (batchDims === 0) return take(x, at, a)
   const lead = x.shape.slice(0, batchDims)
@@ -32,6 +34,14 @@ kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis
   const taken = [batch, between, rows[1]!, after]
   return hlo.reshape(hlo.gather(hlo.reshape(x, flat), hlo.concatenate(pairs, 2), axes, taken), shape)
 })
+
+/** @throws if an index that was not uploaded yet is out of range; computed ones are not known */
+function checkGiven(indices: Node, size: number): void {
+  if (!indices.host) return
+  for (const index of fromDevice(indices.host, indices.type))
+    if (!(index >= 0 && index < size))
+      throw new Error(`GatherV2: the index value ${index} is not in [0, ${size - 1}]`)
+}
 
 /** The slices of x along an axis that the indices name, in the place of that axis. */
 export function take(x: Node, indices: Node, axis: number): Node {

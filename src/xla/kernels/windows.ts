@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
+import { sizeOf } from '../types.js'
 import { kernel } from './register.js'
 
 /* Pooling and morphological dilation: reductions over sliding windows. Padding never counts. */
@@ -54,7 +55,14 @@ function pool3D(x: Node, a: Attrs): Pool {
   return pool(x, size, [c.strideDepth, c.strideHeight, c.strideWidth], before, c.outShape)
 }
 
-const max = (x: Node, p: Pool): Node => hlo.reduceWindow('maximum', x, p)
+/** Windows of one value that leave the shape as it is leave the values, too: so does tfjs, even where padding shifts the windows. */
+const trivial = (x: Node, p: Pool): boolean => sizeOf(p.size) === 1 && x.shape.join() === p.outShape.join()
+
+const max = (x: Node, p: Pool): Node => (trivial(x, p) ? x : hlo.reduceWindow('maximum', x, p))
+
+function maxGradient(dy: Node, x: Node, p: Pool): Node {
+  return trivial(x, p) ? dy : hlo.selectAndScatter(x, dy, p)
+}
 
 /** How many values, padding left out, each window covers. */
 function counts(x: Node, p: Pool): Node {
@@ -63,11 +71,13 @@ function counts(x: Node, p: Pool): Node {
 }
 
 function average(x: Node, p: Pool): Node {
+  if (trivial(x, p)) return x
   return hlo.convert(hlo.divide(hlo.reduceWindow('add', hlo.convert(x, 'f32'), p), counts(x, p)), x.type)
 }
 
 /** Each window's cotangent, shared among the values it covers. */
 function averageGradient(dy: Node, x: Node, p: Pool): Node {
+  if (trivial(x, p)) return dy
   const share = hlo.divide(dy, counts(x, p))
   const spread = dy.shape.map((n, i) => (n - 1) * p.strides[i]! + 1)
   const before = p.size.map((k, i) => k - 1 - p.padding[i]![0])
@@ -91,8 +101,8 @@ kernel<X, Attrs>(tf.MaxPool, ({ x }, a) => max(x, pool2D(x, a)))
 kernel<X, Attrs>(tf.MaxPool3D, ({ x }, a) => max(x, pool3D(x, a)))
 kernel<X, Attrs>(tf.AvgPool, ({ x }, a) => average(x, pool2D(x, a)))
 kernel<X, Attrs>(tf.AvgPool3D, ({ x }, a) => average(x, pool3D(x, a)))
-kernel<Gradient, Attrs>(tf.MaxPoolGrad, ({ dy, input }, a) => hlo.selectAndScatter(input, dy, pool2D(input, a)))
-kernel<Gradient, Attrs>(tf.MaxPool3DGrad, ({ dy, input }, a) => hlo.selectAndScatter(input, dy, pool3D(input, a)))
+kernel<Gradient, Attrs>(tf.MaxPoolGrad, ({ dy, input }, a) => maxGradient(dy, input, pool2D(input, a)))
+kernel<Gradient, Attrs>(tf.MaxPool3DGrad, ({ dy, input }, a) => maxGradient(dy, input, pool3D(input, a)))
 kernel<Gradient, Attrs>(tf.AvgPoolGrad, ({ dy, input }, a) => averageGradient(dy, input, pool2D(input, a)))
 kernel<Gradient, Attrs>(tf.AvgPool3DGrad, ({ dy, input }, a) => averageGradient(dy, input, pool3D(input, a)))
 
