@@ -39,8 +39,7 @@ kernel<tf.GatherV2Inputs, tf.GatherV2Attrs>(tf.GatherV2, ({ x, indices }, { axis
 function checkGiven(indices: Node, size: number): void {
   if (!indices.host) return
   for (const index of fromDevice(indices.host, indices.type))
-    if (!(index >= 0 && index < size))
-      throw new Error(`GatherV2: the index value ${index} is not in [0, ${size - 1}]`)
+    if (!(index >= 0 && index < size)) throw new Error(`GatherV2: the index value ${index} is not in [0, ${size - 1}]`)
 }
 
 /** The slices of x along an axis that the indices name, in the place of that axis. */
