@@ -1,4 +1,6 @@
 import { PjrtApi } from './api.js'
+import { Guards } from './guards.js'
+import type { Guard } from './guards.js'
 import { Block, bytesAt, keepFreedMemory, stringAt, struct, text, words } from './memory.js'
 import type { Word } from './memory.js'
 import { ELEMENT, bytesOf } from '../types.js'
@@ -23,11 +25,7 @@ export class PjrtClient {
   private readonly handle: bigint
   /** The arguments of Buffer_Destroy: a step calls it once a buffer. */
   private readonly destroying = struct(0)
-  /** Returns the memory of buffers whose owner was garbage-collected without being disposed. */
-  private readonly abandoned = new FinalizationRegistry<{ handle: bigint; bytes: number }>(b =>
-    this.release(b.handle, b.bytes),
-  )
-
+  private readonly guards = new Guards<Allocation>(allocation => this.release(allocation))
   /** Programs that nobody can run any more. */
   private readonly forgotten = new FinalizationRegistry<bigint>(handle =>
     this.api.call('LoadedExecutable_Destroy', struct(handle)),
@@ -126,36 +124,49 @@ export class PjrtClient {
   }
 
   /** @internal */
-  adopt(buffer: DeviceBuffer): void {
-    this.liveBuffers++
-    this.liveBytes += buffer.bytes
-    this.peakBytes = Math.max(this.peakBytes, this.liveBytes)
-    this.abandoned.register(buffer, { handle: buffer.handle, bytes: buffer.bytes }, buffer)
-  }
-
-  /** @internal */
   adoptExecutable(executable: Executable, handle: bigint): void {
     this.forgotten.register(executable, handle)
   }
 
-  /** @internal */
-  drop(buffer: DeviceBuffer): void {
-    this.abandoned.unregister(buffer)
-    this.release(buffer.handle, buffer.bytes)
+  /** Counts the memory of a buffer, and watches over it. @internal */
+  adopt(allocation: Allocation): Guard<Allocation> {
+    this.liveBuffers++
+    this.liveBytes += allocation.bytes
+    this.peakBytes = Math.max(this.peakBytes, this.liveBytes)
+    return this.guards.take(allocation)
   }
 
-  private release(handle: bigint, bytes: number): void {
+  /** @internal */
+  drop(guard: Guard<Allocation>): void {
+    this.release(guard.slot.held!)
+    this.guards.give(guard)
+  }
+
+  private release({ handle, bytes }: Allocation): void {
     this.liveBuffers--
     this.liveBytes -= bytes
     this.destroying.set(2, handle)
     this.api.call('Buffer_Destroy', this.destroying)
   }
+
+  /** Memory of the buffers alive now. */
+  allocations(): Iterable<Allocation> {
+    return this.guards.held()
+  }
+}
+
+/** Memory on the device. */
+export interface Allocation {
+  readonly handle: bigint
+  readonly bytes: number
+  readonly shape: readonly number[]
+  readonly type: ElementType
 }
 
 /** A tensor's values on the device, or on their way there: reading waits for the program that writes them. */
 export class DeviceBuffer {
   readonly bytes: number
-  private destroyed = false
+  private guard: Guard<Allocation> | null
 
   constructor(
     readonly client: PjrtClient,
@@ -164,13 +175,13 @@ export class DeviceBuffer {
     readonly type: ElementType,
   ) {
     this.bytes = bytesOf(shape, type)
-    client.adopt(this)
+    this.guard = client.adopt({ handle, bytes: this.bytes, shape, type })
   }
 
   destroy(): void {
-    if (this.destroyed) return
-    this.destroyed = true
-    this.client.drop(this)
+    if (!this.guard) return
+    this.client.drop(this.guard)
+    this.guard = null
   }
 
   /** Waits for the values and copies them to the host. */
