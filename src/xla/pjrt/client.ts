@@ -1,7 +1,7 @@
 import { PjrtApi } from './api.js'
 import { Guards } from './guards.js'
 import type { Guard } from './guards.js'
-import { Block, bytesAt, keepFreedMemory, stringAt, struct, text, words } from './memory.js'
+import { Block, bytesAt, tuneAllocator, stringAt, struct, text, words } from './memory.js'
 import type { Word } from './memory.js'
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
@@ -35,7 +35,7 @@ export class PjrtClient {
     readonly api: PjrtApi,
     options: CreateOptions = {},
   ) {
-    keepFreedMemory()
+    tuneAllocator()
     api.call('Plugin_Initialize', struct())
     const named = Object.entries(options).flatMap(namedValue)
     const args = struct(words(named), Object.keys(options).length, 0, 0, 0, 0, 0, 0, 0)

@@ -1,5 +1,7 @@
 import koffi from 'koffi'
 
+const ARENAS = 2
+
 /** Off-heap memory whose address stays valid while the block is reachable: V8 moves typed arrays of 64 bytes or less, never an
  * ArrayBuffer's store, but it frees the store of a block that only its address recalls. So a block holds what it points to,
  * and {@link import('./api.js').PjrtApi.call} holds its arguments. */
@@ -59,14 +61,16 @@ export function stringAt(address: bigint, size: bigint | number): string {
   return new TextDecoder().decode(bytesAt(address, size))
 }
 
-/** Lets the C library keep large freed blocks for the next program. By default glibc returns them to the system, and each step
- * pays for fresh pages: a train step on the CPU took 1.7 times the processor time. Elsewhere than under glibc: nothing. */
-export function keepFreedMemory(): void {
-  const [M_TRIM_THRESHOLD, M_MMAP_MAX] = [-1, -4]
+/** Settings of glibc's allocator; elsewhere nothing. Large freed blocks are kept for the next program: by default they return to the
+ * system, and each step pays for fresh pages (a train step on the CPU took 1.7 times the processor time). Threads share a few
+ * arenas: with one each, which is the default, what one frees another cannot use, and memory grows for thousands of steps. */
+export function tuneAllocator(): void {
+  const [M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX] = [-1, -4, -8]
   try {
     const mallopt = koffi.load('libc.so.6').func('int mallopt(int, int)')
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 0x7fffffff)
+    mallopt(M_ARENA_MAX, ARENAS)
   } catch {
     // another C library
   }
