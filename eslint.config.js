@@ -58,7 +58,7 @@ function zoneOf(file) {
 }
 
 export default defineConfig(
-  globalIgnores(['dist/', '.venv/', '.tensorflow/', 'data/models/', 'runs/', 'figures/', 'test/fixtures/']),
+  globalIgnores(['dist/', '.venv/', '.tensorflow/', '.bench/', 'data/models/', 'runs/', 'figures/', 'test/fixtures/']),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

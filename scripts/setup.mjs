@@ -104,7 +104,7 @@ export function cudaRequirements() {
 }
 
 /** The real path of a Python that can make a virtual environment: it outlives links that a later upgrade moves. */
-function findPython() {
+export function findPython() {
   const probe = [
     'import os, sys',
     'print("%d.%d" % sys.version_info[:2])',

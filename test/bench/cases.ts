@@ -1,0 +1,67 @@
+import type { Qwen2Config } from '../../src/models/qwen2.js'
+
+export type Type = 'f32' | 'bf16'
+
+/** One measurement. Each subject's program is handed it as JSON. */
+export type Case = {
+  /** What `npm run bench -- NAME` selects by, from its beginning. */
+  name: string
+  /** Runs that count in each process, after one that does not. */
+  runs: number
+} & (
+  | { kind: 'copy'; megabytes: number }
+  | { kind: 'matmul'; size: number; type: Type }
+  | { kind: 'call' }
+  | { kind: 'chain'; operations: number }
+  | { kind: 'step'; parameters: number; size: number }
+  | { kind: 'trace'; layers: number; width: number; rows: number; tokens: number }
+  | { kind: 'train'; model: Qwen2Config; rows: number; tokens: number; type: Type }
+  | { kind: 'decode'; model: Qwen2Config; rows: number; prompt: number; tokens: number; type: Type; greedy: boolean }
+)
+export type Kind = Case['kind']
+export type CaseOf<K extends Kind> = Extract<Case, { kind: K }>
+
+/** What a subject's program prints, as one line of JSON. */
+export interface Measured {
+  /** Of each run; of one call or operation where a run is many. */
+  seconds: number[]
+  /** Largest resident memory of the process. */
+  peakBytes: number
+  versions: string
+  /** Of the model: the same for all subjects, or they do not measure the same. */
+  parameters?: number
+  /** Of the first step: near ln V for all. */
+  loss?: number
+  /** Recording the program, and compiling it. */
+  traceSeconds?: number
+  compileSeconds?: number
+  /** What of the subject's variants was the fastest, or what was recorded. */
+  note?: string
+}
+
+const shared = { max_position_embeddings: 512, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: true, initializer_range: 0.02 } // prettier-ignore
+/** Qwen2.5-0.5B with 6 of its 24 layers and a vocabulary of 32,000: 118 million weights. */
+const sixLayers: Qwen2Config = { ...shared, vocab_size: 32000, hidden_size: 896, intermediate_size: 4864, num_hidden_layers: 6, num_attention_heads: 14, num_key_value_heads: 2 } // prettier-ignore
+const small = (vocab_size: number): Qwen2Config => ({ ...shared, vocab_size, hidden_size: 256, intermediate_size: 768, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2 }) // prettier-ignore
+
+const train = { kind: 'train', runs: 3, model: sixLayers, rows: 4, tokens: 128 } as const
+const decode = { kind: 'decode', runs: 3, model: sixLayers, rows: 8, prompt: 64, tokens: 128 } as const
+const decodeSmall = { kind: 'decode', runs: 3, rows: 64, prompt: 64, tokens: 128, type: 'f32' } as const
+
+export const CASES: readonly Case[] = [
+  { name: 'copy', kind: 'copy', runs: 10, megabytes: 512 },
+  { name: 'matmul-f32', kind: 'matmul', runs: 20, size: 2048, type: 'f32' },
+  { name: 'matmul-bf16', kind: 'matmul', runs: 20, size: 2048, type: 'bf16' },
+  { name: 'call', kind: 'call', runs: 20 },
+  { name: 'chain', kind: 'chain', runs: 20, operations: 1000 },
+  { name: 'step', kind: 'step', runs: 50, parameters: 100, size: 64 },
+  { name: 'trace', kind: 'trace', runs: 5, layers: 24, width: 64, rows: 2, tokens: 16 },
+  { name: 'train-f32', ...train, type: 'f32' },
+  { name: 'train-bf16', ...train, type: 'bf16' },
+  { name: 'decode-f32', ...decode, type: 'f32', greedy: false },
+  { name: 'decode-f32-greedy', ...decode, type: 'f32', greedy: true },
+  { name: 'decode-bf16', ...decode, type: 'bf16', greedy: false },
+  { name: 'decode-small', ...decodeSmall, model: small(1024), greedy: false },
+  { name: 'decode-small-greedy', ...decodeSmall, model: small(1024), greedy: true },
+  { name: 'decode-small-32k', ...decodeSmall, model: small(32000), greedy: false },
+]

@@ -1,0 +1,204 @@
+/* Our side of the benchmark: measures the case given as JSON in the argument and prints one line of JSON. */
+import assert from 'node:assert/strict'
+import * as tf from '@tensorflow/tfjs-core'
+import { initQwen2, qwen2 } from '../../src/models/qwen2.js'
+import { tokenLogProbs } from '../../src/nn/index.js'
+import { adamw, adamwState, type AdamwState } from '../../src/optimizers/adamw.js'
+import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
+import { generate } from '../../src/sampling/index.js'
+import { astype, copy, jit, platform, random, start, stats, sync, type TensorTree } from '../../src/xla/index.js'
+import { disposeTree, mapTensors, tensorsOf } from '../../src/xla/tree.js'
+import type { Case, CaseOf, Kind, Measured, Type } from './cases.js'
+
+type Found = Omit<Measured, 'peakBytes' | 'versions'>
+type Measures = { [K in Kind]: (work: CaseOf<K>) => Found | Promise<Found> }
+
+const ADAMW = { learning_rate: 1e-4, adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1 } // prettier-ignore
+const CALLS = 1000
+
+const measures: Measures = {
+  async copy({ megabytes, runs }) {
+    const source = tf.zeros([megabytes * 2 ** 18])
+    const whole = copy(source)
+    await sync()
+    const again = jit((x: tf.Tensor) => copy(x), { name: 'copy' })
+    return { seconds: await timed(runs, async () => disposeTree(await again.async(whole))) }
+  },
+
+  async matmul({ size, type, runs }) {
+    const square = () => astype(random.normal(random.key(0), [size, size]), type)
+    const [a, b] = [square(), square()]
+    const product = jit((a: tf.Tensor, b: tf.Tensor) => tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D), { name: 'matmul' }) // prettier-ignore
+    return { seconds: await timed(runs, async () => disposeTree(await product.async(a, b))) }
+  },
+
+  async call({ runs }) {
+    const next = jit((x: tf.Tensor) => tf.add(x, 1), { name: 'tiny' })
+    let x = tf.zeros([8])
+    const seconds = await timed(runs, async () => {
+      for (let i = 0; i < CALLS; i++) {
+        const y = next(x)
+        x.dispose()
+        x = y
+      }
+      await x.data()
+    })
+    return { seconds: seconds.map(s => s / CALLS) }
+  },
+
+  async chain({ operations, runs }) {
+    const [first, one] = [tf.zeros([8]), tf.ones([8])]
+    const seconds = await timed(runs, async () => {
+      const last = tf.tidy(() => {
+        let x: tf.Tensor = first
+        for (let i = 0; i < operations; i++) x = tf.add(x, one)
+        return x
+      })
+      await last.data()
+      last.dispose()
+    })
+    return { seconds: seconds.map(s => s / operations) }
+  },
+
+  async step({ parameters, size, runs }) {
+    const weights = Array.from({ length: parameters }, () => tf.randomNormal([size, size], 0, 1, 'float32', 0))
+    const update = jit(
+      ({ weights, ...moments }: State<tf.Tensor[]>): State<tf.Tensor[]> => {
+        const next = adamw(weights, weights, moments, ADAMW) // the gradient of |w|²/2
+        return { weights: next.weights, ...next.state }
+      },
+      { donate: [0], name: 'step' },
+    )
+    let state = await update.async({ weights, ...adamwState(weights) })
+    const seconds: number[] = []
+    for (let i = 0; i <= runs; i++) {
+      const began = performance.now()
+      state = update(state)
+      if (i > 0) seconds.push((performance.now() - began) / 1000)
+      await state.step.data()
+    }
+    return { seconds, note: `${tensorsOf(state).length} tensors in and out` }
+  },
+
+  trace({ layers, width, rows, tokens, runs }) {
+    const config = { vocab_size: 64, hidden_size: width, intermediate_size: 4 * width, num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 512, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: true, initializer_range: 0.02 } // prettier-ignore
+    const model = qwen2(config)
+    const weights = Array.from({ length: layers }, (_, i) => initQwen2(config, random.key(i)))
+    const input_ids = tf.zeros([rows, tokens], 'int32')
+    const attention_mask = tf.onesLike(input_ids)
+    /* Layer by layer, each a model of its own, so that nothing is a loop; the sum of their outputs is the loss. */
+    const gradients = (weights: TensorTree[]) =>
+      valueAndGrad(
+        w => ({ value: tf.addN(w.map(w => tf.sum(model.hidden(w, { input_ids, attention_mask })))), aux: {} }),
+        weights,
+      ).grads
+    const seconds: number[] = []
+    let text = ''
+    for (let i = 0; i <= runs; i++) {
+      const began = performance.now()
+      text = jit(gradients, { name: 'trace' }).lower(weights)
+      if (i > 0) seconds.push((performance.now() - began) / 1000)
+    }
+    return { seconds, note: `${text.match(/ = /g)?.length ?? 0} operations` }
+  },
+
+  async train({ model: config, rows, tokens, type, runs }) {
+    const model = qwen2(config)
+    const weights = await draw(config, type)
+    const batch = tf.randomUniform([rows, tokens], 0, config.vocab_size, 'int32', 0)
+    const mask = tf.onesLike(batch)
+    let state: State<TensorTree> = { weights, ...adamwState(weights) }
+    const update = jit(
+      ({ weights, ...moments }: State<TensorTree>, input_ids: tf.Tensor, attention_mask: tf.Tensor): [State<TensorTree>, tf.Tensor] => {
+        const { value, grads } = valueAndGrad(w => {
+          const hidden = model.hidden(w, { input_ids, attention_mask })
+          const logits = model.head(w, tf.slice(hidden, [0, 0, 0], [rows, tokens - 1, -1])) // [B, T−1, V]
+          const { logProbs } = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [rows, tokens - 1]))
+          return { value: tf.neg(tf.mean(logProbs)), aux: {} }
+        }, weights)
+        const next = adamw(weights, grads, moments, ADAMW)
+        return [{ weights: next.weights, ...next.state }, value]
+      },
+      { donate: [0], name: 'train' },
+    ) // prettier-ignore
+    const parameters = countOf(weights)
+    const before = { ...stats() }
+    const losses: number[] = []
+    const seconds = await timed(runs, async () => {
+      const [next, loss] = await update.async(state, batch, mask)
+      state = next
+      losses.push((await loss.data())[0]!)
+      loss.dispose()
+    })
+    return { seconds, parameters, loss: losses[0]!, ...since(before) }
+  },
+
+  async decode({ model: config, rows, prompt, tokens, type, greedy, runs }) {
+    const weights = await draw(config, type)
+    const input_ids = tf.randomUniform([rows, prompt], 0, config.vocab_size, 'int32', 0)
+    const prompts = { input_ids, attention_mask: tf.onesLike(input_ids) }
+    const draws = { temperature: tf.scalar(1), top_p: tf.scalar(1), top_k: tf.scalar(0, 'int32'), key: random.key(1) }
+    const plan = { generations: 1, length: tokens, greedy, filtered: false, stop: [-1], pad: 0 }
+    const drawing = generate(qwen2(config))
+    const before = { ...stats() }
+    const seconds = await timed(runs, async () => {
+      const drawn = await drawing.async(weights, prompts, draws, plan)
+      assert.ok(
+        (await drawn.mask.data<'float32'>()).every(m => m === 1),
+        'a row ended early',
+      )
+      assert.deepEqual(drawn.tokens.shape, [rows, tokens])
+      disposeTree(drawn)
+    })
+    return { seconds, parameters: countOf(weights), ...since(before) }
+  },
+}
+
+type State<W extends TensorTree> = AdamwState<W> & { weights: W }
+
+/** Fresh weights in an element type. */
+async function draw(config: CaseOf<'train'>['model'], type: Type): Promise<TensorTree> {
+  const weights = tf.tidy(
+    () => mapTensors(initQwen2(config, random.key(0)), t => astype(t, type)) as unknown as tf.TensorContainer,
+  ) as unknown as TensorTree
+  await sync()
+  return weights
+}
+
+function countOf(weights: TensorTree): number {
+  return tensorsOf(weights).reduce((n, t) => n + t.size, 0)
+}
+
+/** Seconds of tracing and compiling since an earlier `stats()`. */
+function since(before: { traceMs?: number; compileMs?: number }): Pick<Found, 'traceSeconds' | 'compileSeconds'> {
+  const now = stats()
+  if (!now) return {}
+  return {
+    traceSeconds: (now.traceMs - before.traceMs!) / 1000,
+    compileSeconds: (now.compileMs - before.compileMs!) / 1000,
+  }
+}
+
+/** Seconds of each run, after one that does not count: it compiles. */
+async function timed(runs: number, run: () => Promise<void>): Promise<number[]> {
+  await run()
+  const seconds: number[] = []
+  for (let i = 0; i < runs; i++) {
+    const began = performance.now()
+    await run()
+    seconds.push((performance.now() - began) / 1000)
+  }
+  return seconds
+}
+
+await start()
+const work = JSON.parse(process.argv[2]!) as Case
+const found = await (measures[work.kind] as (work: Case) => Found | Promise<Found>)(work)
+const device = platform()
+const runtime = device ? `PJRT ${device.api} (${device.platform})` : `tfjs backend ${tf.getBackend()}`
+const measured: Measured = {
+  ...found,
+  peakBytes: 1024 * process.resourceUsage().maxRSS,
+  versions: `Node ${process.version}, ${runtime}`,
+}
+console.log(JSON.stringify(measured))
