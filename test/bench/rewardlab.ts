@@ -113,7 +113,7 @@ const measures: Measures = {
         const { value, grads } = valueAndGrad(w => {
           const hidden = model.hidden(w, { input_ids, attention_mask })
           const logits = model.head(w, tf.slice(hidden, [0, 0, 0], [rows, tokens - 1, -1])) // [B, T−1, V]
-          const { logProbs } = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [rows, tokens - 1]))
+          const logProbs = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [rows, tokens - 1]))
           return { value: tf.neg(tf.mean(logProbs)), aux: {} }
         }, weights)
         const next = adamw(weights, grads, moments, ADAMW)
@@ -142,7 +142,7 @@ const measures: Measures = {
     const drawing = generate(qwen2(config))
     const before = { ...stats() }
     const seconds = await timed(runs, async () => {
-      const drawn = await drawing.async(weights, prompts, draws, plan)
+      const drawn = await drawing(weights, prompts, draws, plan)
       assert.ok(
         (await drawn.mask.data<'float32'>()).every(m => m === 1),
         'a row ended early',
