@@ -194,6 +194,19 @@ describe('jit', function () {
       disposeTree(f(x))
     })
 
+    it('other programs see what an update in place wrote', () => {
+      const update = jit((w: tf.Tensor) => tf.add(w, 1), { donate: [0] })
+      const product = jit((x: tf.Tensor, w: tf.Tensor) => tf.matMul(x, w)) // of a size for which the plugin packs w
+      const x: tf.Tensor = tf.ones([248, 512])
+      let w: tf.Tensor = copy(tf.ones([512, 128]))
+      for (let i = 1; i <= 4; i++) {
+        const y = product(x, w)
+        assert.equal(values(y)[0], 512 * i)
+        y.dispose()
+        w = update(w)
+      }
+    })
+
     it('refuses a tensor with other references', () => {
       const f = jit((x: { a: tf.Tensor; b?: tf.Tensor }) => tf.add(x.a, 1), { donate: [0], name: 'step' })
       const a = tf.tensor1d([1, 2])

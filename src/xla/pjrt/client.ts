@@ -6,8 +6,14 @@ import type { Word } from './memory.js'
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
 
-/** CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 } } */
-export const ONE_DEVICE = Uint8Array.of(0x1a, 0x04, 0x20, 0x01, 0x28, 0x01)
+/** CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 },
+ * env_option_overrides (7) { key (1): "xla_cpu_use_xnnpack", value (2) { bool_field (2): false } } }.
+ * XNNPACK's products in the CPU plugin keep a packed copy of a parameter by its address, and go on reading that copy when other
+ * values lie there: after an update in place, or in memory that was freed and given out again. */
+export const ONE_DEVICE = Uint8Array.from([
+  ...[0x1a, 4, 0x20, 1, 0x28, 1],
+  ...[0x3a, 25, 0x0a, 19, ...new TextEncoder().encode('xla_cpu_use_xnnpack'), 0x12, 2, 0x10, 0],
+])
 const NO_COPY_AFTER_CALL = 0 // PJRT_HostBufferSemantics_kImmutableOnlyDuringCall
 
 /** A plugin's own settings of a client. A number is a float, a bigint an int64. */
