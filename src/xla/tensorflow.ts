@@ -6,25 +6,28 @@ import * as tf from '@tensorflow/tfjs-core'
 import { packageRoot } from './plugins.js'
 
 const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']
+/** Looks in .tensorflow/, then in the folders above. */
+const require = createRequire(join(packageRoot(), '.tensorflow/package.json'))
 /** The backend's name in tfjs. */
 const TENSORFLOW = 'tensorflow'
 
-/** Registers tfjs's own binding to TensorFlow, made by `npm run setup:tensorflow`, or installed by the user.
+/** The package to load, made by `npm run setup:tensorflow`, or installed by the user; undefined if there is none. */
+export function findTensorflow(): string | undefined {
+  const folders = require.resolve.paths(PACKAGES[0]!) ?? []
+  return PACKAGES.flatMap(name => folders.map(folder => join(folder, name))).find(path => existsSync(path))
+}
+
+/** Registers tfjs's own binding to TensorFlow.
  * @throws Error if there is none */
 export function loadTensorflow(): void {
-  restoreTypeTests()
-  const require = createRequire(join(packageRoot(), '.tensorflow/package.json')) // looks there, then in the folders above
-  const name = PACKAGES.find(candidate => isInstalled(require, candidate))
-  if (!name)
+  const path = findTensorflow()
+  if (path === undefined)
     throw new Error(
       'start: the backend "tensorflow" is not set up. Run "npm run setup:tensorflow" (it needs g++), or choose xla or cpu (REWARDLAB_BACKEND).',
     )
-  require(name)
+  restoreTypeTests()
+  require(path)
   roundIntegersToThemselves()
-}
-
-function isInstalled(require: NodeJS.Require, name: string): boolean {
-  return (require.resolve.paths(name) ?? []).some(folder => existsSync(join(folder, name)))
 }
 
 /** The binding of 2024 calls tests of types that Node 23 removed, and that Node 22 warns of. */

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { pathToFileURL } from 'node:url'
+import { join } from 'node:path'
+import { packageRoot } from '../../src/xla/index.js'
+import { findTensorflow } from '../../src/xla/tensorflow.js'
+import { node } from '../cli/rewardlab.js'
+
+const setUp = findTensorflow() !== undefined
+
+/** What a program in a process of its own prints, as JSON, and what it says on stderr. */
+async function onTensorflow(program: string): Promise<{ result: unknown; stderr: string }> {
+  const library = join(packageRoot(), 'dist/src/xla/index.js')
+  const head = `
+    import * as xla from '${pathToFileURL(library).href}'
+    import { createRequire } from 'node:module'
+    const tf = createRequire('${library}')('@tensorflow/tfjs-core')
+    await xla.start()`
+  const environment = { REWARDLAB_BACKEND: 'tensorflow' }
+  const { code, stdout, stderr } = await node(['--input-type=module', '-e', `${head}\n${program}`], environment)
+  assert.equal(code, 0, stderr)
+  return { result: JSON.parse(stdout), stderr }
+}
+
+describe(`TensorFlow as the backend${setUp ? '' : ': not set up, npm run setup:tensorflow makes it'}`, function () {
+  this.timeout(60_000)
+  before(function () {
+    if (!setUp) this.skip()
+  })
+
+  it('runs jit, scan, whileLoop and cond eagerly, with the same random numbers', async () => {
+    const { result } = await onTensorflow(`
+      const { jit, scan, whileLoop, cond, dynamicUpdateSlice, random } = xla
+      const values = x => [...x.dataSync()]
+      const loss = jit(w => scan((c, x) => [tf.mul(tf.add(c, x), w), c], tf.scalar(0), tf.tensor1d([1, 2, 3]))[0])
+      const doubled = whileLoop(n => tf.less(n, 100), n => tf.mul(n, 2), tf.scalar(3))
+      const chosen = cond(tf.greater(doubled, 100), () => tf.neg(doubled), () => doubled)
+      const updated = dynamicUpdateSlice(tf.zeros([2, 3]), tf.ones([1, 2]), [tf.scalar(1, 'int32'), 1])
+      const w = tf.scalar(2)
+      console.log(JSON.stringify({
+        backend: tf.getBackend(), loss: values(loss(w)), gradient: values(tf.grad(loss)(w)), doubled: values(doubled),
+        chosen: values(chosen), updated: values(updated), bits: values(random.bits(random.key(42), [])),
+        rounded: values(tf.round(tf.tensor1d([-1, 2], 'int32'))), stats: xla.stats(), memory: xla.memory(),
+      }))`)
+    assert.deepEqual(result, {
+      backend: 'tensorflow',
+      loss: [22], // ((w + 2)·w + 3)·w = w³ + 2w² + 3w at w = 2
+      gradient: [23],
+      doubled: [192],
+      chosen: [-192],
+      updated: [0, 0, 0, 0, 1, 1],
+      bits: [2098992034], // jax.random's, as in test/fixtures/jax_random.json
+      rounded: [-1, 2],
+      stats: null,
+      memory: null,
+    })
+  })
+})
