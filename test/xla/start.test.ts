@@ -141,6 +141,18 @@ describe('start', function () {
     assert.deepEqual(warnings, [])
   })
 
+  it('on plain tfjs a jitted function leaves behind what a program would: its result, and not what it was donated', () => {
+    const { out } = run(
+      `await start()
+      const step = jit(([w, kept], x) => [tf.add(w, tf.mul(x, 2)), kept], { donate: [0] })
+      const [state, x] = [[tf.scalar(1), tf.scalar(5)], tf.scalar(3)]
+      const next = step(state, x)
+      console.log(JSON.stringify([next.map(t => t.dataSync()[0]), state.map(t => t.isDisposed), tf.memory().numTensors]))`,
+      { ...UNSET, REWARDLAB_BACKEND: 'cpu' },
+    )
+    assert.deepEqual(JSON.parse(out), [[7, 5], [true, false], 3])
+  })
+
   it('refuses names it does not know', () => {
     const told = (environment: NodeJS.ProcessEnv) =>
       run('await start()', { ...UNSET, ...environment }).warnings.join('\n')
