@@ -119,6 +119,7 @@ export class XlaBackend extends tf.KernelBackend {
       return
     }
     const node = hostNode(values as ArrayLike<number>, shape, elementType(dtype))
+    node.weak = shape.length === 0 && insideOperation()
     node.retainByTensor()
     this.data.set(dataId, { refCount, node, values: null, complex: null })
   }
@@ -246,6 +247,11 @@ export class XlaBackend extends tf.KernelBackend {
     livePending.clear()
   }
 }
+
+/** Whether tfjs runs an operation of its own, such as mul; at level 2, whether one that it called from another. A scalar
+ * that arrives inside was a number; what a program makes itself, such as tf.scalar(2), arrives outside. */
+export const insideOperation = (level = 1): boolean =>
+  tf.engine().state.scopeStack.at(-level)?.name.endsWith('__op') ?? false
 
 const donated = (program: string) =>
   new Error(`xla: this tensor was donated to "${program}", which has consumed its memory. Use the program's result.`)

@@ -66,6 +66,8 @@ export interface Region {
 export class Node implements ValueType {
   readonly trace = Trace.current
   operands: readonly Node[]
+  /** Made of nothing but numbers written in the program: in arithmetic it takes the other operand's float type. */
+  weak: boolean
   buffer: DeviceBuffer | null = null
   /** Values not uploaded yet, in device layout. */
   host: Uint8Array | null = null
@@ -84,6 +86,7 @@ export class Node implements ValueType {
     readonly index = 0,
   ) {
     this.operands = operands
+    this.weak = operands.length > 0 && operands.every(operand => operand.weak)
     for (const operand of operands) {
       if (operand.trace === this.trace || operand.literal) continue
       if (operand.trace === null) this.trace!.keep(operand)

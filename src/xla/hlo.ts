@@ -1,6 +1,7 @@
 import { Node, Trace } from './graph.js'
 import type { Region, ValueType } from './graph.js'
-import { isFloat, promote, sizeOf, tensorType } from './types.js'
+import { autocastType } from './autocast.js'
+import { ELEMENT, integerRange, isFloat, promote, sizeOf, sumType, tensorType } from './types.js'
 import type { ElementType } from './types.js'
 
 /* StableHLO operations as functions from nodes to nodes. Each infers its result's shape; only plain syntax that has been
@@ -31,14 +32,16 @@ function floatText(value: number, type: ElementType): string {
   return `0x${Number.isNaN(value) ? nan : value > 0 ? inf : minus}`
 }
 
-export function literalText(value: number, type: ElementType): string {
-  if (isFloat(type)) return floatText(type === 'f32' ? Math.fround(value) : value, type)
+export function literalText(value: number | bigint, type: ElementType): string {
+  if (isFloat(type)) return floatText(type === 'f32' ? Math.fround(Number(value)) : Number(value), type)
   if (type === 'pred') return value ? 'true' : 'false'
-  return String(type === 'u32' ? value >>> 0 : Math.trunc(value))
+  const bits = 8 * ELEMENT[type].bytes
+  const integer = typeof value === 'bigint' ? value : BigInt(Math.trunc(value))
+  return String(type.startsWith('s') ? BigInt.asIntN(bits, integer) : BigInt.asUintN(bits, integer))
 }
 
 /** One value everywhere. */
-export function fill(value: number, shape: readonly number[], type: ElementType): Node {
+export function fill(value: number | bigint, shape: readonly number[], type: ElementType): Node {
   return new Node(
     'constant',
     [],
@@ -130,15 +133,16 @@ export function slice(x: Node, start: readonly number[], limit: readonly number[
 
 export function concatenate(xs: readonly Node[], axis: number): Node {
   if (xs.length === 1) return xs[0]!
-  const { shape: first, type } = xs[0]!
+  const { shape: first } = xs[0]!
+  const type = xs.map(x => x.type).reduce(promote)
   for (const x of xs)
-    if (x.type !== type || !same(first.toSpliced(axis, 1), x.shape.toSpliced(axis, 1)))
+    if (!same(first.toSpliced(axis, 1), x.shape.toSpliced(axis, 1)))
       throw new Error(
-        `concat along axis ${axis}: ${type}[${first.join(',')}] and ${x.type}[${x.shape.join(',')}]; needed equal types, and ` +
-          'shapes equal but for that axis',
+        `concat along axis ${axis}: [${first.join(',')}] and [${x.shape.join(',')}]; needed shapes equal but for that axis`,
       )
   const shape = xs[0]!.shape.map((d, i) => (i === axis ? xs.reduce((n, x) => n + x.shape[axis]!, 0) : d))
-  return new Node('stablehlo.concatenate', xs, `dimension = ${axis} : i64`, shape, xs[0]!.type)
+  const parts = xs.map(x => convert(x, type))
+  return new Node('stablehlo.concatenate', parts, `dimension = ${axis} : i64`, shape, type)
 }
 
 /** Padding may be negative (cropping); `interior` zeros go between neighbours. */
@@ -187,9 +191,15 @@ export function chlo(op: string, x: Node): Node {
   return new Node(`chlo.${op}`, [x], '', x.shape, x.type)
 }
 
+/** The type in which two operands meet; a weak float takes the other's float type. */
+function promoted(a: Node, b: Node): ElementType {
+  if (a.weak !== b.weak && isFloat(a.type) && isFloat(b.type)) return a.weak ? b.type : a.type
+  return promote(a.type, b.type)
+}
+
 /** Broadcasts both operands and promotes them to one type. */
 export function align(a: Node, b: Node): [Node, Node] {
-  const type = promote(a.type, b.type)
+  const type = promoted(a, b)
   const shape = broadcastShape(a.shape, b.shape)
   return [broadcast(convert(a, type), shape), broadcast(convert(b, type), shape)]
 }
@@ -221,14 +231,10 @@ export function compare(direction: Comparison, a: Node, b: Node): Node {
 export function select(condition: Node, a: Node, b: Node): Node {
   const [p, q] = align(a, b)
   const shape = broadcastShape(condition.shape, p.shape)
-  const type = p.type
-  return new Node(
-    'stablehlo.select',
-    [broadcast(condition, shape), broadcast(p, shape), broadcast(q, shape)],
-    '',
-    shape,
-    type,
-  )
+  const operands = [broadcast(condition, shape), broadcast(p, shape), broadcast(q, shape)]
+  const node = new Node('stablehlo.select', operands, '', shape, p.type)
+  node.weak = p.weak && q.weak
+  return node
 }
 
 export const isNaN = (x: Node): Node => compare('NE', x, x)
@@ -243,7 +249,7 @@ const scalarRegion = (op: string, type: ElementType): string => {
 export type Reducer = 'add' | 'multiply' | 'maximum' | 'minimum' | 'and' | 'or'
 
 /** The value that leaves the other operand as it is. */
-export function identity(reducer: Reducer, type: ElementType): number {
+export function identity(reducer: Reducer, type: ElementType): number | bigint {
   switch (reducer) {
     case 'add':
     case 'or':
@@ -252,9 +258,9 @@ export function identity(reducer: Reducer, type: ElementType): number {
     case 'and':
       return 1
     case 'maximum':
-      return isFloat(type) ? -Infinity : type === 'pred' ? 0 : -2147483648
+      return isFloat(type) ? -Infinity : integerRange(type)[0]
     case 'minimum':
-      return isFloat(type) ? Infinity : type === 'pred' ? 1 : 2147483647
+      return isFloat(type) ? Infinity : integerRange(type)[1]
   }
 }
 
@@ -296,8 +302,10 @@ export function reduceWindow(reducer: Reducer, x: Node, window: Window): Node {
   return new Node('stablehlo.reduce_window', [x, init], attributes, shape, x.type, [scalarRegion(reducer, x.type)])
 }
 
-/** Adds each value of `source` to the place of its window's maximum in `x`: the gradient of max pooling. */
+/** Adds each value of `source` to the place of its window's maximum in `x`: the gradient of max pooling. Half-precision
+ * sums run in f32. */
 export function selectAndScatter(x: Node, source: Node, window: Window): Node {
+  if (x.type !== 'f32') return convert(selectAndScatter(convert(x, 'f32'), convert(source, 'f32'), window), x.type)
   const t = tensorType([], x.type)
   const greater =
     `^bb0(%p: ${t}, %q: ${t}): %r = stablehlo.compare GE, %p, %q : (${t}, ${t}) -> tensor<i1> ` +
@@ -319,7 +327,17 @@ export interface DotAxes {
 
 const HIGHEST = '[#stablehlo<precision HIGHEST>, #stablehlo<precision HIGHEST>]'
 
-/** Generalised matrix product: batch axes, then the free axes of a, then those of b. Accumulates in f32. */
+/** The type of a product of floats: autocast's, where that is on. */
+function productType(a: Node, b: Node): ElementType {
+  const type = promoted(a, b)
+  return isFloat(type) ? (autocastType() ?? type) : type
+}
+
+/** Sums of products are kept in a wide type: f32 for floats, s32 for 8-bit integers. */
+const accumulator = (type: ElementType): ElementType => (isFloat(type) ? 'f32' : sumType(type))
+
+/** Generalised matrix product: batch axes, then the free axes of a, then those of b. Floats are accumulated in f32 and come
+ * back in their type; the product of 8-bit integers is s32. */
 export function dot(a: Node, b: Node, { batch, contract }: DotAxes): Node {
   const extents = (side: 0 | 1, x: Node) => [...batch[side], ...contract[side]].map(i => x.shape[i]!)
   if (!same(extents(0, a), extents(1, b)))
@@ -327,7 +345,7 @@ export function dot(a: Node, b: Node, { batch, contract }: DotAxes): Node {
       `matrix product of [${a.shape.join(',')}] and [${b.shape.join(',')}]: the axes that go together have ` +
         `${extents(0, a).join(',')} and ${extents(1, b).join(',')} entries; needed the same`,
     )
-  const type = promote(a.type, b.type)
+  const type = productType(a, b)
   const p = convert(a, type)
   const q = convert(b, type)
   const free = (x: Node, side: 0 | 1) =>
@@ -337,8 +355,8 @@ export function dot(a: Node, b: Node, { batch, contract }: DotAxes): Node {
     `dot_dimension_numbers = #stablehlo.dot<lhs_batching_dimensions = ${list(batch[0])}, ` +
     `rhs_batching_dimensions = ${list(batch[1])}, lhs_contracting_dimensions = ${list(contract[0])}, ` +
     `rhs_contracting_dimensions = ${list(contract[1])}>, precision_config = ${HIGHEST}`
-  const accumulated = isFloat(type) ? 'f32' : type
-  return convert(new Node('stablehlo.dot_general', [p, q], attributes, shape, accumulated), type)
+  const product = new Node('stablehlo.dot_general', [p, q], attributes, shape, accumulator(type))
+  return isFloat(type) ? convert(product, type) : product
 }
 
 export interface Convolution {
@@ -354,8 +372,9 @@ export interface Convolution {
   batchGroups?: number
 }
 
+/** Accumulates in f32. */
 export function convolution(x: Node, filter: Node, c: Convolution): Node {
-  const type = promote(x.type, filter.type)
+  const type = productType(x, filter)
   const ones = c.strides.map(() => 1)
   const attributes =
     `window_strides = ${i64s(c.strides)}, padding = ${pairs(c.padding)}, lhs_dilation = ${i64s(c.inputDilation ?? ones)}, ` +
@@ -363,7 +382,8 @@ export function convolution(x: Node, filter: Node, c: Convolution): Node {
     `window_reversal = array<i1: ${c.strides.map(() => String(c.reverse ?? false)).join(', ')}>, ` +
     `dimension_numbers = #stablehlo.conv<${c.layout}>, feature_group_count = ${c.featureGroups ?? 1} : i64, ` +
     `batch_group_count = ${c.batchGroups ?? 1} : i64, precision_config = ${HIGHEST}`
-  return new Node('stablehlo.convolution', [convert(x, type), convert(filter, type)], attributes, c.outShape, type)
+  const operands = [convert(x, type), convert(filter, type)]
+  return convert(new Node('stablehlo.convolution', operands, attributes, c.outShape, accumulator(type)), type)
 }
 
 // Indexed access

@@ -4,7 +4,8 @@
  *   jit             one compiled program a signature
  *   scan, whileLoop, cond      loops and branches inside a program
  *   dynamicSlice, dynamicUpdateSlice
- *   astype, typeOf, copy       element types and memory
+ *   astype, typeOf, autocast   element types
+ *   copy                       memory of its own
  *   random          counter-based random numbers with keys
  *   sync, stats, memory        what the engine does */
 import { backend, onXla } from './backend.js'
@@ -14,6 +15,7 @@ import * as random from './random.js'
 import type { ElementType } from './types.js'
 import type * as tf from '@tensorflow/tfjs-core'
 
+export { autocast } from './autocast.js'
 export { onXla } from './backend.js'
 export { cond, scan, whileLoop } from './control.js'
 export type { ScanBody, ScanOptions } from './scan.js'

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { autocastType } from './autocast.js'
 import { backend, onXla } from './backend.js'
 import type { XlaBackend } from './backend.js'
 import { Node, Trace } from './graph.js'
@@ -43,7 +44,7 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
 
   const inline = () => !onXla() || Trace.current !== null || taping()
   const lookup = (args: A): Program => {
-    const key = signature(args)
+    const key = `${autocastType() ?? ''}${signature(args)}`
     let program = programs.get(key)
     if (!program) {
       program = trace(fn, args, name, donated)

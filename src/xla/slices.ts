@@ -9,8 +9,7 @@ import type { ElementType } from './types.js'
  * Differentiable. On a stock backend a float stays f32. */
 export function astype<T extends tf.Tensor>(x: T, type: ElementType): T {
   if (!onXla()) return tf.cast(x, type === 'pred' ? 'bool' : /^[sui]/.test(type) ? 'int32' : 'float32')
-  const from = backend().storage(x).type
-  return from === type ? tf.clone(x) : tf.engine().runKernel(ASTYPE, { x }, { type, from })
+  return backend().storage(x).type === type ? tf.clone(x) : tf.engine().runKernel(ASTYPE, { x }, { type })
 }
 
 /** The element type a tensor is stored in. */

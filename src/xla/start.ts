@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 // Registers every operation's gradient. tfjs-core's own file of them is written for bundlers: Node cannot load it.
 import '@tensorflow/tfjs-layers'
+import { endAutocast } from './autocast.js'
 import { BACKEND, XlaBackend } from './backend.js'
+import { keepGradientTypes } from './cotangents.js'
 import { Engine } from './engine.js'
 import { gpuOptions } from './gpuOptions.js'
 import type { GpuOptions } from './gpuOptions.js'
@@ -112,11 +114,13 @@ function forgetInterruptedTraces(): void {
   const interrupted = (globalThis as Record<symbol, Set<() => void> | undefined>)[Symbol.for('rewardlab.interrupted')]
   interrupted?.add(() => {
     Trace.current = null
+    endAutocast()
   })
 }
 
 /** Registers the backend; tfjs may make and dispose it often, the engine behind it stays. */
 function registerXla(engine: Engine): void {
+  keepGradientTypes()
   tf.registerBackend(BACKEND, () => new XlaBackend(engine), 3)
 }
 

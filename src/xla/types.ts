@@ -38,17 +38,34 @@ export function elementType(dtype: DataType): ElementType {
   }
 }
 
+/** Its type for a float, f32 for what a float function is applied to. */
+export const floatType = (type: ElementType): ElementType => (isFloat(type) ? type : 'f32')
+
+/** The type of sums and products of many values: 8-bit integers and booleans are counted in s32. */
+export const sumType = (type: ElementType): ElementType => (ELEMENT[type].bytes === 1 ? 's32' : type)
+
 export const isFloat = (type: ElementType): boolean => type === 'f32' || type === 'bf16' || type === 'f16'
 
-/** bf16⊕bf16 stays bf16; a float with another float is f32; a float wins over an integer, an integer over bool. */
+/** The type in which two operands meet: bf16⊕bf16 stays bf16, a float with another float is f32, a float wins over an
+ * integer, an integer over bool. Of two integers the one that holds both wins, else the next that does; u32⊕signed is s64.
+ * @source jax.numpy's type promotion, without its 16-bit integers */
 export function promote(a: ElementType, b: ElementType): ElementType {
   if (a === b) return a
-  if (isFloat(a) && isFloat(b)) return 'f32'
-  if (isFloat(a)) return a
+  if (isFloat(a)) return isFloat(b) ? 'f32' : a
   if (isFloat(b)) return b
   if (a === 'pred') return b
   if (b === 'pred') return a
-  return 's32'
+  const [narrow, wide] = ELEMENT[a].bytes < ELEMENT[b].bytes ? [a, b] : [b, a]
+  const signed = (type: ElementType) => type.startsWith('s')
+  if (ELEMENT[narrow].bytes < ELEMENT[wide].bytes && (signed(wide) || !signed(narrow))) return wide
+  return ELEMENT[wide].bytes === 1 ? 's32' : 's64'
+}
+
+/** The lowest and highest integer of a type; s64's do not fit a number. */
+export function integerRange(type: ElementType): [lowest: bigint, highest: bigint] {
+  if (type === 'pred') return [0n, 1n]
+  const bits = BigInt(8 * ELEMENT[type].bytes)
+  return type.startsWith('s') ? [-(2n ** (bits - 1n)), 2n ** (bits - 1n) - 1n] : [0n, 2n ** bits - 1n]
 }
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)

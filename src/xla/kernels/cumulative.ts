@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
-import { isFloat } from '../types.js'
+import { isFloat, sumType } from '../types.js'
 import { axesOf, kernel } from './register.js'
 
 type X = { x: tf.TensorInfo }
@@ -16,10 +16,10 @@ export function cumulative(
   input: Node,
   { axis, exclusive, reverse }: tf.CumsumAttrs | tf.CumprodAttrs,
 ): Node {
-  const x = isFloat(input.type) ? hlo.convert(input, 'f32') : hlo.convert(input, 's32')
+  const type = sumType(input.type)
+  const x = hlo.convert(input, isFloat(type) ? 'f32' : type)
   const [a] = axesOf(axis, x.shape) as [number]
   const n = x.shape[a]!
-  const type = isFloat(input.type) ? input.type : 's32'
   if (n === 0) return hlo.convert(x, type)
   const on = (value: number) => x.shape.map((_, i) => (i === a ? value : 0))
   const neutral = hlo.fill(hlo.identity(reducer, x.type), [], x.type)

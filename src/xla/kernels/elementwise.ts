@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { insideOperation } from '../backend.js'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
-import { isFloat } from '../types.js'
+import { floatType, isFloat } from '../types.js'
 import { elu, leakyRelu, prelu, relu, relu6 } from './activations.js'
 import { onHost, runOnHost } from './host.js'
 import { kernel, listKernel, rawKernel } from './register.js'
@@ -9,7 +10,10 @@ import { kernel, listKernel, rawKernel } from './register.js'
 type X = { x: tf.TensorInfo }
 type AB = { a: tf.TensorInfo; b: tf.TensorInfo }
 
-const float = (x: Node): Node => (isFloat(x.type) ? x : hlo.convert(x, 'f32'))
+const float = (x: Node): Node => hlo.convert(x, floatType(x.type))
+const unsigned = (x: Node): boolean => x.type === 'u8' || x.type === 'u32'
+/** Booleans are counted as integers. */
+const numeric = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
 const { like, compare, select, multiply, add, subtract } = hlo
 
 /** Operations that exist as they are; integers become f32 where the result is not an integer. */
@@ -48,11 +52,12 @@ for (const [name, op] of Object.entries(UNARY)) kernel<X>(name, ({ x }) => hlo.u
 for (const [name, op] of Object.entries(CHLO)) kernel<X>(name, ({ x }) => hlo.chlo(op, float(x)))
 for (const [name, op] of Object.entries(ROUNDING)) kernel<X>(name, ({ x }) => (isFloat(x.type) ? hlo.unary(op, x) : x))
 
-kernel<X>(tf.Neg, ({ x }) => hlo.unary('negate', x.type === 'pred' ? hlo.convert(x, 's32') : x))
-kernel<X>(tf.Abs, ({ x }) => hlo.unary('abs', x.type === 'pred' ? hlo.convert(x, 's32') : x))
-kernel<X>(tf.Sign, ({ x }) =>
-  isFloat(x.type) ? select(hlo.isNaN(x), like(x, 0), hlo.unary('sign', x)) : hlo.unary('sign', x),
-)
+kernel<X>(tf.Neg, ({ x }) => hlo.unary('negate', numeric(x)))
+kernel<X>(tf.Abs, ({ x }) => (unsigned(x) ? x : hlo.unary('abs', numeric(x))))
+kernel<X>(tf.Sign, ({ x }) => {
+  if (isFloat(x.type)) return select(hlo.isNaN(x), like(x, 0), hlo.unary('sign', x))
+  return unsigned(x) ? hlo.minimum(x, like(x, 1)) : hlo.unary('sign', x)
+})
 kernel<X>(tf.Square, ({ x }) => multiply(x, x))
 kernel<X>(tf.Reciprocal, ({ x }) => hlo.divide(like(float(x), 1), float(x)))
 kernel<X>(tf.Softplus, ({ x }) =>
@@ -91,8 +96,10 @@ kernel<X>(tf.IsNan, ({ x }) => (isFloat(x.type) ? hlo.isNaN(x) : hlo.fill(0, x.s
 kernel<X>(tf.IsFinite, ({ x }) => hlo.unary('is_finite', float(x), 'pred'))
 kernel<X>(tf.IsInf, ({ x }) => compare('EQ', hlo.unary('abs', float(x)), like(float(x), Infinity)))
 
-/** Two operands that broadcast; booleans are added as integers. */
-const numeric = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
+/** Whether just one of two numbers is negative. */
+const differ = (a: Node, b: Node): Node => compare('NE', compare('LT', a, like(a, 0)), compare('LT', b, like(b, 0)))
+
+// Two operands that broadcast
 kernel<AB>(tf.Add, ({ a, b }) => add(numeric(a), numeric(b)))
 kernel<AB>(tf.Sub, ({ a, b }) => subtract(numeric(a), numeric(b)))
 kernel<AB>(tf.Multiply, ({ a, b }) => multiply(numeric(a), numeric(b)))
@@ -105,18 +112,22 @@ kernel<AB>(tf.SquaredDifference, ({ a, b }) => {
   return multiply(d, d)
 })
 kernel<AB>(tf.Pow, ({ a, b }) => {
-  const result = hlo.binary('power', float(a), float(b))
-  return isFloat(a.type) || isFloat(b.type) ? result : hlo.convert(result, 's32')
+  return hlo.binary('power', numeric(a), numeric(b))
 })
 /** Always an integer, as in tfjs's other backends. */
-kernel<AB>(tf.FloorDiv, ({ a, b }) => hlo.convert(hlo.unary('floor', hlo.divide(float(a), float(b))), 's32'))
+kernel<AB>(tf.FloorDiv, ({ a, b }) => {
+  const [p, q] = hlo.align(numeric(a), numeric(b))
+  if (isFloat(p.type)) return hlo.convert(hlo.unary('floor', hlo.divide(p, q)), 's32')
+  const quotient = hlo.divide(p, q) // towards zero
+  const rest = subtract(p, multiply(quotient, q))
+  const inexact = hlo.binary('and', compare('NE', rest, like(rest, 0)), differ(rest, q))
+  return select(inexact, subtract(quotient, like(quotient, 1)), quotient)
+})
 /** The remainder takes the divisor's sign. */
 kernel<AB>(tf.Mod, ({ a, b }) => {
   const [p, q] = hlo.align(numeric(a), numeric(b))
   const remainder = hlo.binary('remainder', p, q)
-  const zero = like(p, 0)
-  const differs = compare('NE', compare('LT', p, zero), compare('LT', q, zero))
-  return select(differs, hlo.binary('remainder', add(remainder, q), q), remainder)
+  return select(differ(p, q), hlo.binary('remainder', add(remainder, q), q), remainder)
 })
 listKernel(tf.AddN, xs => xs.reduce((sum, x) => add(sum, x)))
 
@@ -152,8 +163,12 @@ rawKernel(tf.Cast, (backend, inputs, attrs) => {
 
 function cast(x: Node, dtype: tf.DataType): Node {
   switch (dtype) {
-    case 'float32':
-      return float(x)
+    case 'float32': {
+      const result = float(x)
+      // tfjs casts an integer that meets a float: a float of any type shall win.
+      if (result !== x) result.weak = insideOperation(2)
+      return result
+    }
     case 'int32':
       return isFloat(x.type) || x.type === 'pred' ? hlo.convert(x, 's32') : x
     case 'bool':

@@ -3,6 +3,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core'
 import { hostNode } from '../backend.js'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
+import { floatType } from '../types.js'
 import { take } from './indexing.js'
 import { einsum } from './matmul.js'
 import { kernel } from './register.js'
@@ -53,8 +54,8 @@ const resize = (x: Node, rows: Node, columns: Node): Node =>
 function resizeGradient(dy: Node, images: Node, r: Resize, weights: Weights): Node {
   const [, height, width] = images.shape as [number, number, number]
   const [, toHeight, toWidth] = dy.shape as [number, number, number]
-  const back = einsum('byxc,yj->bjxc', [dy, weights(height, toHeight, r)])
-  return einsum('bjxc,xi->bjic', [back, weights(width, toWidth, r)])
+  const back = einsum('byxc,yj->bjxc', [hlo.convert(dy, 'f32'), weights(height, toHeight, r)])
+  return hlo.convert(einsum('bjxc,xi->bjic', [back, weights(width, toWidth, r)]), floatType(images.type))
 }
 
 type Images = { images: TensorInfo }
@@ -63,7 +64,8 @@ type Gradient = Images & { dy: TensorInfo }
 kernel<Images, tf.ResizeBilinearAttrs>(tf.ResizeBilinear, ({ images }, a) => {
   const [, height, width] = images.shape as [number, number, number]
   const x = hlo.convert(images, 'f32')
-  return resize(x, bilinearWeights(height, a.size[0], a), bilinearWeights(width, a.size[1], a))
+  const resized = resize(x, bilinearWeights(height, a.size[0], a), bilinearWeights(width, a.size[1], a))
+  return hlo.convert(resized, floatType(images.type))
 })
 kernel<Gradient, Resize>(tf.ResizeBilinearGrad, ({ dy, images }, a) => resizeGradient(dy, images, a, bilinearWeights))
 
@@ -136,7 +138,8 @@ kernel<tf.CropAndResizeInputs, tf.CropAndResizeAttrs>(tf.CropAndResize, ({ image
   const fill = scalar(a.extrapolationValue)
   const values = sample(a.method, hlo.convert(image, 'f32'), hlo.convert(boxInd, 's32'), y, x, fill)
   const inside = hlo.binary('and', within(y, height), within(x, width))
-  return hlo.select(hlo.reshape(inside, [n, rows, columns, 1]), values, fill)
+  const chosen = hlo.select(hlo.reshape(inside, [n, rows, columns, 1]), values, fill)
+  return hlo.convert(chosen, floatType(image.type))
 })
 
 /** Turns each image about a point. The angle is an input of the program, so that another one does not compile again. */

@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
-import { isFloat, sizeOf } from '../types.js'
-import type { ElementType } from '../types.js'
+import { floatType, isFloat, sizeOf, sumType } from '../types.js'
 import { axesOf, kernel } from './register.js'
 
 type X = { x: tf.TensorInfo }
@@ -21,6 +20,7 @@ function reduced(x: Node, { axis, keepDims }: Axes, f: (x: Node, axes: number[])
 }
 
 const number = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
+const summand = (x: Node): Node => hlo.convert(x, sumType(x.type))
 
 /** NaN wins. XLA's own reduction passes it over on the CPU, or is many times slower there. */
 function extreme(reducer: 'maximum' | 'minimum', x: Node, axes: number[]): Node {
@@ -34,11 +34,11 @@ kernel<X, tf.MaxAttrs>(tf.Max, ({ x }, { reductionIndices, keepDims }) =>
   reduced(x, { axis: reductionIndices, keepDims }, (y, axes) => extreme('maximum', y, axes)),
 )
 kernel<X, Axes>(tf.Min, ({ x }, a) => reduced(x, a, (y, axes) => extreme('minimum', y, axes)))
-kernel<X, Axes>(tf.Sum, ({ x }, a) => reduced(number(x), a, (y, axes) => hlo.reduce('add', y, axes)))
-kernel<X, Axes>(tf.Prod, ({ x }, a) => reduced(number(x), a, (y, axes) => hlo.reduce('multiply', y, axes)))
+kernel<X, Axes>(tf.Sum, ({ x }, a) => reduced(summand(x), a, (y, axes) => hlo.reduce('add', y, axes)))
+kernel<X, Axes>(tf.Prod, ({ x }, a) => reduced(summand(x), a, (y, axes) => hlo.reduce('multiply', y, axes)))
 kernel<X, Axes>(tf.All, ({ x }, a) => reduced(x, a, (y, axes) => hlo.reduce('and', y, axes)))
 kernel<X, Axes>(tf.Any, ({ x }, a) => reduced(x, a, (y, axes) => hlo.reduce('or', y, axes)))
-kernel<X, Axes>(tf.Mean, ({ x }, a) => reduced(isFloat(x.type) ? x : hlo.convert(x, 'f32'), a, mean))
+kernel<X, Axes>(tf.Mean, ({ x }, a) => reduced(hlo.convert(x, floatType(x.type)), a, mean))
 
 function mean(x: Node, axes: number[]): Node {
   const wide = hlo.convert(x, 'f32')
@@ -65,15 +65,13 @@ kernel<tf.SoftmaxInputs, tf.SoftmaxAttrs>(tf.Softmax, ({ logits }, { dim }) => s
 
 export function softmax(logits: Node, axis: number): Node {
   const [exponent, sum] = exponentials(logits, axis)
-  return hlo.convert(hlo.divide(exponent, sum), resultType(logits))
+  return hlo.convert(hlo.divide(exponent, sum), floatType(logits.type))
 }
 
 kernel<tf.LogSoftmaxInputs, tf.LogSoftmaxAttrs>(tf.LogSoftmax, ({ logits }, { axis }) => {
   const [, sum, shifted] = exponentials(logits, axis)
-  return hlo.convert(hlo.subtract(shifted, hlo.unary('log', sum)), resultType(logits))
+  return hlo.convert(hlo.subtract(shifted, hlo.unary('log', sum)), floatType(logits.type))
 })
-
-const resultType = (x: Node): ElementType => (isFloat(x.type) ? x.type : 'f32')
 
 function exponentials(x: Node, axis: number): [exponent: Node, sum: Node, shifted: Node] {
   const wide = hlo.convert(x, 'f32') // exp overflows in half precision

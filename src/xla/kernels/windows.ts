@@ -78,7 +78,7 @@ function average(x: Node, p: Pool): Node {
 /** Each window's cotangent, shared among the values it covers. */
 function averageGradient(dy: Node, x: Node, p: Pool): Node {
   if (trivial(x, p)) return dy
-  const share = hlo.divide(dy, counts(x, p))
+  const share = hlo.divide(hlo.convert(dy, 'f32'), counts(x, p))
   const spread = dy.shape.map((n, i) => (n - 1) * p.strides[i]! + 1)
   const before = p.size.map((k, i) => k - 1 - p.padding[i]![0])
   const after = p.size.map((k, i) => x.shape[i]! + k - 1 - spread[i]! - before[i]!)
@@ -91,7 +91,8 @@ function averageGradient(dy: Node, x: Node, p: Pool): Node {
     p.strides.map(s => s - 1),
   )
   const ones = p.size.map(() => 1)
-  return hlo.reduceWindow('add', apart, { size: p.size, strides: ones, padding: ones.map(() => [0, 0]) })
+  const sums = hlo.reduceWindow('add', apart, { size: p.size, strides: ones, padding: ones.map(() => [0, 0]) })
+  return hlo.convert(sums, x.type)
 }
 
 type X = { x: TensorInfo }
