@@ -90,13 +90,14 @@ export async function wrongValues(names: readonly string[], type: Half, seed: nu
   for (const [k, name] of names.entries()) {
     await tf.setBackend(cases[name]!.gradient === 'finite' ? 'xla' : 'cpu') // tfjs's gradient is wrong or missing
     const full = record(name, seed, x => rounded(x, type))
-    for (const [part, tolerance] of [
+    for (const [part, rounding] of [
       ['outputs', FORWARD[type]],
       ['gradients', GRADIENT[type]],
     ] as const)
-      half[k]![part].forEach((got, i) =>
-        problems.push(...differences(`${name}, ${part} ${i}`, got, full[part][i]!, tolerance)),
-      )
+      half[k]![part].forEach((got, i) => {
+        const tolerance = Math.max(rounding, cases[name]!.tolerance ?? 0)
+        problems.push(...differences(`${name}, ${part} ${i}`, got, full[part][i]!, tolerance))
+      })
   }
   await tf.setBackend('xla')
   half.forEach(({ outputs, gradients }) => tf.dispose([...outputs, ...gradients]))
