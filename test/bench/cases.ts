@@ -1,6 +1,7 @@
 import type { Qwen2Config } from '../../src/models/qwen2.js'
 
-export type Type = 'f32' | 'bf16'
+/** Of weights and products; `autocast` has weights in f32 and multiplies in bf16. */
+export type Type = 'f32' | 'bf16' | 'autocast'
 
 /** One measurement. Each subject's program is handed it as JSON. */
 export type Case = {
@@ -10,13 +11,21 @@ export type Case = {
   runs: number
 } & (
   | { kind: 'copy'; megabytes: number }
-  | { kind: 'matmul'; size: number; type: Type }
+  | { kind: 'matmul'; size: number; type: 'f32' | 'bf16' }
   | { kind: 'call' }
   | { kind: 'chain'; operations: number }
   | { kind: 'step'; parameters: number; size: number }
-  | { kind: 'trace'; layers: number; width: number; rows: number; tokens: number }
+  | { kind: 'trace'; layers: number; width: number; heads: number; rows: number; tokens: number }
   | { kind: 'train'; model: Qwen2Config; rows: number; tokens: number; type: Type }
-  | { kind: 'decode'; model: Qwen2Config; rows: number; prompt: number; tokens: number; type: Type; greedy: boolean }
+  | {
+      kind: 'decode'
+      model: Qwen2Config
+      rows: number
+      prompt: number
+      tokens: number
+      type: 'f32' | 'bf16'
+      greedy: boolean
+    }
 )
 export type Kind = Case['kind']
 export type CaseOf<K extends Kind> = Extract<Case, { kind: K }>
@@ -25,8 +34,9 @@ export type CaseOf<K extends Kind> = Extract<Case, { kind: K }>
 export interface Measured {
   /** Of each run; of one call or operation where a run is many. */
   seconds: number[]
-  /** Largest resident memory of the process. */
+  /** Largest resident memory of the process, and what of it was there when the libraries were loaded. */
   peakBytes: number
+  loadedBytes: number
   versions: string
   /** Of the model: the same for all subjects, or they do not measure the same. */
   parameters?: number
@@ -35,7 +45,7 @@ export interface Measured {
   /** Recording the program, and compiling it. */
   traceSeconds?: number
   compileSeconds?: number
-  /** What of the subject's variants was the fastest, or what was recorded. */
+  /** How much was recorded. */
   note?: string
 }
 
@@ -55,9 +65,10 @@ export const CASES: readonly Case[] = [
   { name: 'call', kind: 'call', runs: 20 },
   { name: 'chain', kind: 'chain', runs: 20, operations: 1000 },
   { name: 'step', kind: 'step', runs: 50, parameters: 100, size: 64 },
-  { name: 'trace', kind: 'trace', runs: 5, layers: 24, width: 64, rows: 2, tokens: 16 },
+  { name: 'trace', kind: 'trace', runs: 5, layers: 24, width: 64, heads: 4, rows: 2, tokens: 16 },
   { name: 'train-f32', ...train, type: 'f32' },
   { name: 'train-bf16', ...train, type: 'bf16' },
+  { name: 'train-autocast', ...train, type: 'autocast' },
   { name: 'decode-f32', ...decode, type: 'f32', greedy: false },
   { name: 'decode-f32-greedy', ...decode, type: 'f32', greedy: true },
   { name: 'decode-bf16', ...decode, type: 'bf16', greedy: false },

@@ -26,9 +26,14 @@ def timed(runs, run):
 
 
 def main(measures, versions):
-    """Measures the case in the argument and prints one line of JSON, with the largest resident memory."""
+    """Measures the case in the argument and prints one line of JSON, with the largest resident memory before and after."""
     work = json.loads(sys.argv[1])
+    loaded = resident()
     found = measures[work["kind"]](work)
+    print(json.dumps({**found, "peakBytes": resident(), "loadedBytes": loaded, "versions": versions}))
+
+
+def resident():
+    """Largest resident memory of the process so far, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak *= 1 if sys.platform == "darwin" else 1024
-    print(json.dumps({**found, "peakBytes": peak, "versions": versions}))
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,7 +1,7 @@
 """JAX's side of the benchmark: measures the case given as JSON and prints one line of JSON.
 
-The train step is the one of rewardlab.ts, written plainly: Qwen2 unrolled over its layers without rematerialisation, the weights
-in the case's type, moments, softmax and logits in float32, one jitted program with a donated state.
+The train step is the one of rewardlab.ts, written plainly: Qwen2 unrolled over its layers without rematerialisation, weights in the
+case's type, moments, softmax and logits in float32, one jitted program with a donated state.
 """
 
 import time
@@ -68,15 +68,15 @@ def step(work):
 
 
 def trace(work):
-    width = work["width"]
-    model = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 4, "num_key_value_heads": 2}
-    model |= {"vocab_size": 64, "num_hidden_layers": 1, "rms_norm_eps": 1e-6, "rope_theta": 10000, "initializer_range": 0.02}
-    weights = [init(model, jax.random.key(i)) for i in range(work["layers"])]
+    width, heads = work["width"], work["heads"]
+    model = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": work["layers"], "vocab_size": 64}
+    model |= {"num_attention_heads": heads, "num_key_value_heads": heads, "rms_norm_eps": 1e-6, "rope_theta": 10000}
+    weights = init(model | {"initializer_range": 0.02}, jax.random.key(0))
     ids = jnp.zeros((work["rows"], work["tokens"]), jnp.int32)
     seconds = []
     for i in range(work["runs"] + 1):
         jax.clear_caches()
-        gradients = jax.jit(jax.grad(lambda weights: sum(hidden(w, ids, model).sum() for w in weights)))
+        gradients = jax.jit(jax.grad(lambda weights: hidden(weights, ids, model).sum()))
         began = time.perf_counter()
         lowered = gradients.lower(weights)
         if i > 0:
@@ -86,11 +86,12 @@ def trace(work):
 
 def train(work):
     model = work["model"]
-    weights = jax.tree.map(lambda w: w.astype(TYPES[work["type"]]), init(model, jax.random.key(0)))
+    kept, used = {"f32": (jnp.float32,) * 2, "bf16": (jnp.bfloat16,) * 2, "autocast": (jnp.float32, jnp.bfloat16)}[work["type"]]
+    weights = astype(init(model, jax.random.key(0)), kept)
     ids = jax.random.randint(jax.random.key(1), (work["rows"], work["tokens"]), 0, model["vocab_size"])
 
     def update(state, ids):
-        value, grads = jax.value_and_grad(loss)(state["weights"], ids, model)
+        value, grads = jax.value_and_grad(lambda w: loss(astype(w, used), ids, model))(state["weights"])
         return adamw(state, grads), value
 
     state = fresh(weights)
@@ -110,6 +111,10 @@ def train(work):
     seconds = timed(work["runs"], run)
     times = {"traceSeconds": traced - began, "compileSeconds": done - traced}
     return {"seconds": seconds, "parameters": count, "loss": losses[0], **times}
+
+
+def astype(tree, dtype):
+    return jax.tree.map(lambda x: x.astype(dtype), tree)
 
 
 def loss(weights, ids, model):

@@ -44,16 +44,8 @@ def chain(work):
 
 
 def train(work):
-    """bf16 in two variants, weights in bf16 and autocast with weights in f32: the faster one is reported."""
-    variants = [(torch.float32, False)]
-    if work["type"] == "bf16":
-        variants = [(torch.bfloat16, False), (torch.float32, True)]
-    found = [train_variant(work, dtype, autocast) for dtype, autocast in variants]
-    return min(found, key=lambda f: min(f["seconds"]))
-
-
-def train_variant(work, dtype, autocast):
-    model = build(work, dtype).train()
+    autocast = work["type"] == "autocast"
+    model = build(work, torch.float32 if autocast else TYPES[work["type"]]).train()
     ids = torch.randint(0, model.config.vocab_size, (work["rows"], work["tokens"]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
     losses = []
@@ -67,9 +59,7 @@ def train_variant(work, dtype, autocast):
         optimizer.step()
         losses.append(loss.item())
 
-    seconds = timed(work["runs"], step)
-    note = "autocast" if autocast else None
-    return {"seconds": seconds, "parameters": count(model), "loss": losses[0], "note": note}
+    return {"seconds": timed(work["runs"], step), "parameters": count(model), "loss": losses[0]}
 
 
 @torch.no_grad()

@@ -1,125 +1,151 @@
 import os from 'node:os'
 import type { Case, CaseOf, Measured } from './cases.js'
 
-/** What was found in one case, by subject. */
+/** Who is measured, in the order of the columns; TensorFlow only where it is set up. */
+const SUBJECTS = ['rewardlab', 'PyTorch', 'JAX', 'TensorFlow'] as const
+export type Subject = (typeof SUBJECTS)[number]
+
+/** What was found in one case. */
 export interface Result {
   work: Case
-  measured: Record<string, Measured>
+  measured: Partial<Record<Subject, Measured>>
   failures: string[]
 }
 
-const SUBJECTS = ['rewardlab', 'PyTorch', 'JAX']
+/** Signs that subjects did not compute the same: other numbers of weights, another loss in the first step. */
+export function differences({ measured }: Result): string[] {
+  const LOSS = 0.1 // weights are drawn by each, so that losses scatter around ln V
+  const [reference, ...others] = entries(measured)
+  if (!reference) return []
+  const [name, { parameters, loss }] = reference
+  return others.flatMap(([other, found]) => {
+    if (found.parameters !== parameters) return [`${other} has ${found.parameters} weights, ${name} has ${parameters}`]
+    if (loss !== undefined && !(Math.abs(found.loss! - loss) <= LOSS))
+      return [`the first step's loss is ${found.loss} in ${other}, ${loss} in ${name}`]
+    return []
+  })
+}
 
 /** One case for the terminal. */
 export function summary({ work, measured, failures }: Result): string {
-  const lines = Object.entries(measured).map(([subject, found]) => {
-    const memory = `peak ${gigabytes(found.peakBytes)}`
+  const lines = entries(measured).map(([subject, found]) => {
     const compiled = found.compileSeconds ? `compiled in ${found.compileSeconds.toFixed(1)} s` : ''
-    return `  ${subject.padEnd(10)} ${[cell(work, found), memory, compiled, found.note].filter(Boolean).join(', ')}`
+    return `  ${subject.padEnd(10)} ${[cell(work, found), `memory ${memory(found)}`, compiled].filter(Boolean).join(', ')}`
   })
-  return [`${work.name} (${described(work)})`, ...lines, ...failures.map(f => `  failed: ${f}`)].join('\n')
+  return [`${work.name}: ${described(work)}`, ...lines, ...failures.map(f => `  failed: ${f}`)].join('\n')
 }
 
-/** docs/benchmarks.md. @param load the load average before the run */
-export function page(results: readonly Result[], load: number): string {
+/** docs/benchmarks.md.
+ * @param load the load average before the run
+ * @param rounds processes a subject and case */
+export function page(results: readonly Result[], load: number, rounds: number): string {
+  const subjects = SUBJECTS.filter(s => results.some(({ measured }) => measured[s]))
   const versions = new Set(results.flatMap(({ measured }) => Object.values(measured).map(m => m.versions)))
-  const cores = os.availableParallelism()
-  const speed = results.map(({ work, measured }) =>
-    row(work.name, described(work), ...SUBJECTS.map(s => cell(work, measured[s])), ratio(measured)),
-  )
-  const memory = results
-    .filter(({ work }) => work.kind === 'train' || work.kind === 'decode')
-    .map(({ work, measured }) =>
-      row(work.name, ...SUBJECTS.map(s => (measured[s] ? gigabytes(measured[s].peakBytes) : '–'))),
-    )
-  const compiled = results
-    .filter(({ measured }) => measured['rewardlab']?.compileSeconds)
-    .map(({ work, measured }) => row(work.name, ...SUBJECTS.map(s => compilation(measured[s]))))
+  const table = (columns: string[], rows: string[][]) =>
+    [columns, columns.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')
+  const models = results.filter(({ work }) => work.kind === 'train' || work.kind === 'decode')
+  const failures = results.flatMap(({ work, failures }) => failures.map(f => `- ${work.name}, ${f.split('\n')[0]}`))
   return `# Benchmarks
 
-Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${os.cpus()[0]!.model}, ${cores} processors, ${gigabytes(os.totalmem())} of memory;
+Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${os.cpus()[0]!.model}, ${os.availableParallelism()} processors, ${gigabytes(os.totalmem())} of memory;
 ${[...versions].join('; ')}. Load average before it began: ${load.toFixed(1)}${load > 0.5 ? '; other programs shared the processors, so that all figures are rough' : ''}.
 
-Each case runs in a process of its own, the subjects in turn. A cell is the best and, in brackets, the median of all runs.
+A cell is the best and, in brackets, the median of the runs, which come from ${rounds} processes a subject, the subjects in turn; the first run of a process is
+not counted. The ratio is our best time to that of the fastest of PyTorch and JAX: below 1 we are faster.
 
-| case | what | ${SUBJECTS.join(' | ')} | ours / best peer |
-| --- | --- | --- | --- | --- | --- |
-${speed.join('\n')}
+${table(
+  ['case', 'what', ...subjects, 'ours / best'],
+  results.map(({ work, measured }) => [
+    work.name,
+    described(work),
+    ...subjects.map(s => cell(work, measured[s])),
+    ratio(measured),
+  ]),
+)}
 
-## Largest resident memory of the process
+- Train step: forward, gradient, clipping by the global norm and AdamW; cross-entropy in float32. Ours computes each layer once more in the gradient
+  (the default of \`src/models/qwen2.ts\`), the peers do not. In bf16 weights are bf16, moments float32 (PyTorch's are bf16); autocast leaves weights in
+  float32 and multiplies in bf16. PyTorch is eager, with transformers' model and the fused optimizer; JAX is one jitted program with a donated state.
+- Decoding counts reading the prompt; no row ends early. Sampling is from the whole softmax, ours returns the tokens' log-probs too. PyTorch is
+  transformers' \`generate\` with its default cache. GB/s: bytes of weights and of the cache so far that a token must read, beside \`copy\` for what the machine can do.
+- The call of a jitted step is timed until it returns, with its inputs ready, while the program runs on.
 
-| case | ${SUBJECTS.join(' | ')} |
-| --- | --- | --- | --- |
-${memory.join('\n')}
-
-## Tracing and compiling, once
-
-| case | ${SUBJECTS.join(' | ')} |
-| --- | --- | --- | --- |
-${compiled.join('\n')}
+${[
+  'Largest resident memory of the process, in brackets what of it was there when the libraries were loaded:',
+  table(
+    ['case', ...subjects],
+    models.map(({ work, measured }) => [work.name, ...subjects.map(s => memory(measured[s]))]),
+  ),
+  'Tracing + compiling, once a program and not in the figures above:',
+  table(
+    ['case', ...subjects],
+    models.map(({ work, measured }) => [work.name, ...subjects.map(s => compilation(measured[s]))]),
+  ),
+  ...(failures.length > 0 ? ['Failed:', failures.join('\n')] : []),
+].join('\n\n')}
 `
 }
 
 function described(work: Case): string {
   switch (work.kind) {
     case 'copy':
-      return `${work.megabytes} MB copied; bytes read and written`
+      return `${work.megabytes} MiB copied, bytes read and written`
     case 'matmul':
       return `${work.size} × ${work.size}, ${work.type}`
     case 'call':
       return 'a compiled program of one addition, called'
     case 'chain':
-      return `${work.operations} additions without jit, each`
+      return `one of ${work.operations} additions without jit`
     case 'step':
-      return `AdamW on ${work.parameters} tensors [${work.size}, ${work.size}]: until the jitted call returns`
+      return `call of a jitted AdamW step of ${work.parameters} tensors [${work.size}, ${work.size}]`
     case 'trace':
-      return `forward and backward of ${work.layers} layers recorded, without a loop`
+      return `${work.layers} layers forward and backward recorded, without a loop`
     case 'train':
-      return `AdamW step, ${layersOf(work)}, ${work.rows} × ${work.tokens} tokens, ${work.type}`
+      return `train step, ${layers(work)}, ${work.rows} × ${work.tokens} tokens, ${work.type}`
     case 'decode':
-      return `${work.greedy ? 'greedy' : 'sampled'}, ${layersOf(work)}, ${work.rows} × ${work.tokens} tokens after ${work.prompt}, ${work.type}`
+      return `${work.greedy ? 'greedy' : 'sampled'}, ${layers(work)}, ${work.rows} × ${work.tokens} tokens after ${work.prompt}, ${work.type}`
   }
 }
 
-const layersOf = ({ model }: CaseOf<'train' | 'decode'>) =>
+const layers = ({ model }: CaseOf<'train' | 'decode'>) =>
   `${model.num_hidden_layers} layers ${model.hidden_size} wide, vocabulary ${model.vocab_size}`
 
 function cell(work: Case, found: Measured | undefined): string {
   if (!found) return '–'
   const best = Math.min(...found.seconds)
-  const both = (show: (seconds: number) => string, unit: string) =>
-    `${show(best)} (${show(median(found.seconds))}) ${unit}`
+  const both = (unit: string, show: (s: number) => string) => `${show(best)} (${show(median(found.seconds))}) ${unit}`
+  const note = found.note ? `; ${found.note}` : ''
   switch (work.kind) {
     case 'copy':
-      return both(s => ((2 * work.megabytes * 2 ** 20) / s / 1e9).toFixed(1), 'GB/s')
+      return both('GB/s', s => ((2 * work.megabytes * 2 ** 20) / s / 1e9).toFixed(1))
     case 'matmul':
-      return both(s => ((2 * work.size ** 3) / s / 1e9).toFixed(0), 'GFLOP/s')
+      return both('GFLOP/s', s => ((2 * work.size ** 3) / s / 1e9).toFixed(0))
     case 'call':
     case 'chain':
+      return both('µs', s => (1e6 * s).toFixed(1))
     case 'step':
-      return both(s => (1e6 * s).toPrecision(3), 'µs')
     case 'trace':
-      return both(s => (1e3 * s).toFixed(0), 'ms')
+      return both('ms', s => (1e3 * s).toPrecision(3)) + note
     case 'train':
-      return both(s => s.toFixed(2), 's')
+      return both('s', s => s.toFixed(2))
     case 'decode': {
-      const bytes = work.tokens * bytesPerStep(work)
-      return `${both(s => ((work.rows * work.tokens) / s).toFixed(0), 'tokens/s')}, ${(bytes / best / 1e9).toFixed(1)} GB/s`
+      const read = (work.tokens * bytesPerToken(work)) / best
+      return `${both('tokens/s', s => ((work.rows * work.tokens) / s).toFixed(0))}, ${(read / 1e9).toFixed(1)} GB/s`
     }
   }
 }
 
-/** Bytes that a step of decoding has to read: each weight once, and the keys and values of the tokens so far, on average. */
-export function bytesPerStep({ model, rows, prompt, tokens, type }: CaseOf<'decode'>): number {
+/** Bytes that a step of decoding has to read: each weight once, and keys and values of the tokens so far, on average. */
+export function bytesPerToken({ model, rows, prompt, tokens, type }: CaseOf<'decode'>): number {
   const { hidden_size: C, intermediate_size: I, num_hidden_layers: L, num_attention_heads: H, num_key_value_heads: K, vocab_size: V } = model // prettier-ignore
-  const kv = (C / H) * K
+  const kv = (C / H) * K // width of keys, and of values
   const layer = 2 * C * C + 2 * C * kv + 3 * C * I
   const cache = 2 * L * rows * kv * (prompt + tokens / 2)
   return (type === 'bf16' ? 2 : 4) * (L * layer + V * C + cache)
 }
 
-function ratio({ rewardlab, ...peers }: Record<string, Measured>): string {
-  const best = Math.min(...Object.values(peers).flatMap(({ seconds }) => seconds))
+function ratio({ rewardlab, PyTorch, JAX }: Result['measured']): string {
+  const best = Math.min(...[PyTorch, JAX].flatMap(peer => peer?.seconds ?? []))
   return rewardlab && Number.isFinite(best) ? (Math.min(...rewardlab.seconds) / best).toFixed(2) : '–'
 }
 
@@ -128,11 +154,16 @@ function compilation(found: Measured | undefined): string {
   return `${found.traceSeconds!.toFixed(2)} + ${found.compileSeconds.toFixed(1)} s`
 }
 
-function median(values: readonly number[]): number {
+function memory(found: Measured | undefined): string {
+  return found ? `${gigabytes(found.peakBytes)} (${gigabytes(found.loadedBytes)})` : '–'
+}
+
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
-const row = (...cells: string[]) => `| ${cells.join(' | ')} |`
+const entries = (measured: Result['measured']) =>
+  SUBJECTS.flatMap(s => (measured[s] ? [[s, measured[s]] as const] : []))

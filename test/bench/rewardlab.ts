@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { initQwen2, qwen2 } from '../../src/models/qwen2.js'
-import { tokenLogProbs } from '../../src/nn/index.js'
+import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
 import { adamw, adamwState, type AdamwState } from '../../src/optimizers/adamw.js'
 import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
 import { generate } from '../../src/sampling/index.js'
@@ -10,7 +10,7 @@ import { astype, copy, jit, platform, random, start, stats, sync, type TensorTre
 import { disposeTree, mapTensors, tensorsOf } from '../../src/xla/tree.js'
 import type { Case, CaseOf, Kind, Measured, Type } from './cases.js'
 
-type Found = Omit<Measured, 'peakBytes' | 'versions'>
+type Found = Omit<Measured, 'peakBytes' | 'loadedBytes' | 'versions'>
 type Measures = { [K in Kind]: (work: CaseOf<K>) => Found | Promise<Found> }
 
 const ADAMW = { learning_rate: 1e-4, adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1 } // prettier-ignore
@@ -80,26 +80,34 @@ const measures: Measures = {
     return { seconds, note: `${tensorsOf(state).length} tensors in and out` }
   },
 
-  trace({ layers, width, rows, tokens, runs }) {
-    const config = { vocab_size: 64, hidden_size: width, intermediate_size: 4 * width, num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 512, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: true, initializer_range: 0.02 } // prettier-ignore
-    const model = qwen2(config)
-    const weights = Array.from({ length: layers }, (_, i) => initQwen2(config, random.key(i)))
-    const input_ids = tf.zeros([rows, tokens], 'int32')
-    const attention_mask = tf.onesLike(input_ids)
-    /* Layer by layer, each a model of its own, so that nothing is a loop; the sum of their outputs is the loss. */
-    const gradients = (weights: TensorTree[]) =>
-      valueAndGrad(
-        w => ({ value: tf.addN(w.map(w => tf.sum(model.hidden(w, { input_ids, attention_mask })))), aux: {} }),
-        weights,
-      ).grads
-    const seconds: number[] = []
-    let text = ''
-    for (let i = 0; i <= runs; i++) {
-      const began = performance.now()
-      text = jit(gradients, { name: 'trace' }).lower(weights)
-      if (i > 0) seconds.push((performance.now() - began) / 1000)
+  async trace({ layers: L, width: C, heads: H, rows: B, tokens: T, runs }) {
+    const matrix = (n: number, m: number) => ({ weight: tf.zeros([n, m]) })
+    const norm = () => ({ weight: tf.ones([C]) })
+    const layers = Array.from({ length: L }, () => ({
+      norm: [norm(), norm()] as const,
+      project: Array.from({ length: 4 }, () => matrix(C, C)), // queries, keys, values, output
+      mlp: { gate_proj: matrix(4 * C, C), up_proj: matrix(4 * C, C), down_proj: matrix(C, 4 * C) },
+    }))
+    const x = tf.zeros([B, T, C])
+    const rotary = rotaryAngles(tf.expandDims(tf.range(0, T, 1, 'int32'), 0), C / H, 10000)
+    const layer = (x: tf.Tensor, { norm: [before, between], project, mlp }: (typeof layers)[number]): tf.Tensor => {
+      const normed = rmsNorm(x, before.weight, 1e-6)
+      const [q, k, v] = project.map(p => tf.reshape(linear(normed, p), [B, T, H, C / H])) as [
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+      ]
+      const [queries, keys] = [q, k].map(x => tf.transpose(rotate(x, rotary), [0, 2, 1, 3])) as [tf.Tensor, tf.Tensor]
+      const scores = tf.softmax(tf.matMul(tf.mul(queries, (C / H) ** -0.5), keys, false, true)) // [B, H, T, T]
+      const mixed = tf.transpose(tf.matMul(scores, tf.transpose(v, [0, 2, 1, 3])), [0, 2, 1, 3]) // [B, T, H, D]
+      const mid = tf.add(x, linear(tf.reshape(mixed, [B, T, C]), project[3]!))
+      return tf.add(mid, gatedMlp(rmsNorm(mid, between.weight, 1e-6), mlp))
     }
-    return { seconds, note: `${text.match(/ = /g)?.length ?? 0} operations` }
+    const gradients = (weights: typeof layers) =>
+      valueAndGrad(weights => ({ value: tf.sum(weights.reduce(layer, x)), aux: {} }), weights).grads
+    const lower = () => jit(gradients, { name: 'trace' }).lower(layers)
+    const note = `${kernelsOf(lower)} kernels, ${operationsIn(lower())} operations`
+    return { seconds: await timed(runs, () => void lower()), note }
   },
 
   async train({ model: config, rows, tokens, type, runs }) {
@@ -111,8 +119,9 @@ const measures: Measures = {
     const update = jit(
       ({ weights, ...moments }: State<TensorTree>, input_ids: tf.Tensor, attention_mask: tf.Tensor): [State<TensorTree>, tf.Tensor] => {
         const { value, grads } = valueAndGrad(w => {
-          const hidden = model.hidden(w, { input_ids, attention_mask })
-          const logits = model.head(w, tf.slice(hidden, [0, 0, 0], [rows, tokens - 1, -1])) // [B, T−1, V]
+          const used = type === 'autocast' ? mapTensors(w, t => astype(t, 'bf16')) : w
+          const hidden = model.hidden(used, { input_ids, attention_mask })
+          const logits = model.head(used, tf.slice(hidden, [0, 0, 0], [rows, tokens - 1, -1])) // [B, T−1, V]
           const logProbs = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [rows, tokens - 1]))
           return { value: tf.neg(tf.mean(logProbs)), aux: {} }
         }, weights)
@@ -159,11 +168,30 @@ type State<W extends TensorTree> = AdamwState<W> & { weights: W }
 /** Fresh weights in an element type. */
 async function draw(config: CaseOf<'train'>['model'], type: Type): Promise<TensorTree> {
   const weights = tf.tidy(
-    () => mapTensors(initQwen2(config, random.key(0)), t => astype(t, type)) as unknown as tf.TensorContainer,
+    () =>
+      mapTensors(initQwen2(config, random.key(0)), t =>
+        astype(t, type === 'bf16' ? 'bf16' : 'f32'),
+      ) as unknown as tf.TensorContainer,
   ) as unknown as TensorTree
   await sync()
   return weights
 }
+
+/** How many kernels tfjs runs in `f`. */
+function kernelsOf(f: () => void): number {
+  const engine = tf.engine()
+  const { runKernel } = engine
+  let count = 0
+  engine.runKernel = <T extends tf.Tensor | tf.Tensor[]>(...args: Parameters<typeof runKernel>) => {
+    count++
+    return runKernel.apply(engine, args) as T
+  }
+  f()
+  engine.runKernel = runKernel
+  return count
+}
+
+const operationsIn = (text: string): number => text.match(/ = /g)?.length ?? 0
 
 function countOf(weights: TensorTree): number {
   return tensorsOf(weights).reduce((n, t) => n + t.size, 0)
@@ -180,7 +208,7 @@ function since(before: { traceMs?: number; compileMs?: number }): Pick<Found, 't
 }
 
 /** Seconds of each run, after one that does not count: it compiles. */
-async function timed(runs: number, run: () => Promise<void>): Promise<number[]> {
+async function timed(runs: number, run: () => void | Promise<void>): Promise<number[]> {
   await run()
   const seconds: number[] = []
   for (let i = 0; i < runs; i++) {
@@ -193,12 +221,15 @@ async function timed(runs: number, run: () => Promise<void>): Promise<number[]> 
 
 await start()
 const work = JSON.parse(process.argv[2]!) as Case
+const resident = () => 1024 * process.resourceUsage().maxRSS
+const loadedBytes = resident()
 const found = await (measures[work.kind] as (work: Case) => Found | Promise<Found>)(work)
 const device = platform()
 const runtime = device ? `PJRT ${device.api} (${device.platform})` : `tfjs backend ${tf.getBackend()}`
 const measured: Measured = {
   ...found,
-  peakBytes: 1024 * process.resourceUsage().maxRSS,
+  peakBytes: resident(),
+  loadedBytes,
   versions: `Node ${process.version}, ${runtime}`,
 }
 console.log(JSON.stringify(measured))
