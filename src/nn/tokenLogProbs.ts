@@ -11,11 +11,11 @@ export function tokenLogProbs(logits: tf.Tensor, ids: tf.Tensor): tf.Tensor {
   const logProbs = tf.customGrad((x, save) => {
     const rows = x as tf.Tensor // [N, V]
     const total = tf.logSumExp(rows, -1, true) // [N, 1]
-    ;(save as tf.GradSaveFunc)([rows, total])
+    ;(save as tf.GradSaveFunc)([rows, total, at])
     return {
       value: tf.sub(tf.gather(rows, at, 1, 1), total), // [N, 1]
-      gradFunc: (dy: tf.Tensor, [x, sum]: tf.Tensor[]) => {
-        const chosen = tf.equal(tf.range(0, vocabulary, 1, 'int32'), at) // [N, V]
+      gradFunc: (dy: tf.Tensor, [x, sum, at]: tf.Tensor[]) => {
+        const chosen = tf.equal(tf.range(0, vocabulary, 1, 'int32'), at!) // [N, V]
         return tf.mul(tf.sub(tf.cast(chosen, 'float32'), tf.exp(tf.sub(x!, sum!))), dy)
       },
     }
