@@ -2,10 +2,11 @@ import { ExecutableCache, programKey } from './cache.js'
 import { Trace, livePending, recorded } from './graph.js'
 import type { Node, ValueType } from './graph.js'
 import { PjrtApi } from './pjrt/api.js'
-import { ONE_DEVICE, PjrtClient } from './pjrt/client.js'
+import { PjrtClient } from './pjrt/client.js'
 import type { CreateOptions, DeviceBuffer, Executable } from './pjrt/client.js'
-import { ancestors, printProgram } from './print.js'
+import { ancestors, meshOf, printProgram } from './print.js'
 import type { Argument } from './print.js'
+import type { Mesh } from './sharding.js'
 
 /** What the engine did so far: compilation and tracing are visible, never silent. */
 export interface Stats {
@@ -56,10 +57,10 @@ export class Engine {
     return new Engine(client, ExecutableCache.open(client))
   }
 
-  /** The compiled program of a text, compiled now if it is new.
-   * @param options a serialised CompileOptionsProto */
-  program(text: string, options: Uint8Array = ONE_DEVICE): Executable {
-    const key = programKey(text, options)
+  /** The compiled program of a text, compiled now if it is new. */
+  program(text: string): Executable {
+    const mesh = meshOf(text)
+    const key = this.key(text, mesh)
     const known = this.programs.get(key)
     if (known) {
       this.stats.cacheHits++
@@ -69,36 +70,41 @@ export class Engine {
     const stored = this.cache?.read(key)
     if (stored)
       try {
-        return this.loaded(key, this.client.load(stored), start)
+        return this.loaded(key, this.client.load(stored, mesh), start)
       } catch (error) {
         this.cache!.reject(key, (error as Error).message)
       }
-    return this.compiled(key, this.client.compile(text, options), start)
+    return this.compiled(key, this.client.compile(text, mesh), start)
   }
 
   /** The same on another thread. */
-  prepare(text: string, options: Uint8Array = ONE_DEVICE): Promise<Executable> {
-    const key = programKey(text, options)
+  prepare(text: string): Promise<Executable> {
+    const mesh = meshOf(text)
+    const key = this.key(text, mesh)
     const known = this.programs.get(key)
     if (known) return Promise.resolve(this.keep(key, known))
     let pending = this.compiling.get(key)
     if (!pending) {
-      pending = this.prepareNew(key, text, options).finally(() => this.compiling.delete(key))
+      pending = this.prepareNew(key, text, mesh).finally(() => this.compiling.delete(key))
       this.compiling.set(key, pending)
     }
     return pending
   }
 
-  private async prepareNew(key: string, text: string, options: Uint8Array): Promise<Executable> {
+  private async prepareNew(key: string, text: string, mesh: Mesh | null): Promise<Executable> {
     const start = performance.now()
     const stored = this.cache?.read(key)
     if (stored)
       try {
-        return this.loaded(key, await this.client.loadAsync(stored), start)
+        return this.loaded(key, await this.client.loadAsync(stored, mesh), start)
       } catch (error) {
         this.cache!.reject(key, (error as Error).message)
       }
-    return this.compiled(key, await this.client.compileAsync(text, options), start)
+    return this.compiled(key, await this.client.compileAsync(text, mesh), start)
+  }
+
+  private key(text: string, mesh: Mesh | null): string {
+    return programKey(text, this.client.compileOptions(mesh))
   }
 
   private loaded(key: string, executable: Executable, start: number): Executable {
@@ -126,32 +132,30 @@ export class Engine {
     return executable
   }
 
-  execute(executable: Executable, inputs: readonly DeviceBuffer[], outputs: readonly ValueType[]): DeviceBuffer[] {
+  execute(executable: Executable, inputs: readonly Node[], outputs: readonly ValueType[]): DeviceBuffer[] {
     this.stats.executed++
-    return executable.execute(inputs, outputs)
+    const buffers = inputs.map(node => this.buffer(node, executable.mesh))
+    return executable.execute(buffers, outputs)
   }
 
-  /** The node's values on the device, uploaded if they are still on the host. */
-  buffer(node: Node): DeviceBuffer {
-    if (node.buffer) return node.buffer
-    if (node.host) {
-      node.buffer = this.client.upload(node.host, node.shape, node.type)
-      node.host = null
-      return node.buffer
-    }
-    this.materialize([node])
-    return node.buffer!
+  /** The node's values on the device, uploaded if they are still on the host.
+   * @param mesh where the values shall be: those that are not divided over it are moved, whole, to each of its devices */
+  buffer(node: Node, mesh: Mesh | null = null): DeviceBuffer {
+    if (node.pending) this.materialize([node])
+    const { shape, type, buffer } = node
+    if (buffer && (mesh === null || buffer.sharding?.mesh === mesh)) return buffer
+    node.buffer = this.client.upload(node.host ?? buffer!.read(), shape, type, mesh && mesh.whole(shape.length))
+    node.host = null
+    buffer?.destroy()
+    return node.buffer
   }
 
   /** Runs what the given lazy nodes wait for, as one program. Values that tensors hold are kept on the way. */
   materialize(nodes: readonly Node[]): void {
     const cut = this.cut(nodes)
     if (!cut) return
-    const buffers = this.execute(
-      this.program(cut.text),
-      cut.args.map(a => this.buffer(a.node)),
-      cut.outputs,
-    )
+    const inputs = cut.args.map(a => a.node)
+    const buffers = this.execute(this.program(cut.text), inputs, cut.outputs)
     cut.outputs.forEach((node, i) => node.materialize(buffers[i]!))
   }
 
@@ -198,7 +202,7 @@ export class Engine {
       roots,
       node => {
         if (node.literal || node.pending) return false
-        args.push({ node })
+        args.push({ node, sharding: node.sharding })
         return true
       },
       node => {

@@ -1,4 +1,5 @@
 import type { DeviceBuffer } from './pjrt/client.js'
+import type { Sharding } from './sharding.js'
 import type { ElementType } from './types.js'
 
 /** A span of recording whose nodes belong to one compiled function or loop body. Nodes made outside any are lazy. */
@@ -99,6 +100,11 @@ export class Node implements ValueType {
 
   get pending(): boolean {
     return this.buffer === null && this.host === null
+  }
+
+  /** Where the values lie; null: on one device, or nowhere yet. */
+  get sharding(): Sharding | null {
+    return this.buffer?.sharding ?? null
   }
 
   /** Nothing to compute: written into each program that uses it. */

@@ -1,6 +1,7 @@
 import { Node, Trace } from './graph.js'
 import type { Region, ValueType } from './graph.js'
 import { autocastType } from './autocast.js'
+import type { Sharding } from './sharding.js'
 import { ELEMENT, integerRange, isFloat, promote, sizeOf, sumType, tensorType } from './types.js'
 import type { ElementType } from './types.js'
 
@@ -463,6 +464,11 @@ export function topK(x: Node, k: number): [Node, Node] {
 /** Keeps the optimizer from moving computation across: values pass through unchanged. */
 export function barrier(xs: readonly Node[]): Node[] {
   return several('stablehlo.optimization_barrier', xs, '', xs)
+}
+
+/** x, divided over the devices of a mesh like this. */
+export function constrain(x: Node, sharding: Sharding): Node {
+  return new Node('sdy.sharding_constraint', [x], `sharding = ${sharding.text}`, x.shape, x.type)
 }
 
 export const size = (x: Node): number => sizeOf(x.shape)

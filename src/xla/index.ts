@@ -3,6 +3,7 @@
  *   start           chooses the backend, once
  *   jit             one compiled program a signature
  *   scan, whileLoop, cond      loops and branches inside a program
+ *   mesh, shard, constrain     tensors and programs on several devices
  *   dynamicSlice, dynamicUpdateSlice
  *   astype, typeOf, autocast   element types
  *   copy                       memory of its own
@@ -21,6 +22,8 @@ export { cond, scan, whileLoop } from './control.js'
 export type { ScanBody, ScanOptions } from './scan.js'
 export { jit } from './jit.js'
 export type { Jitted, JitOptions } from './jit.js'
+export { constrain, mesh, placement, shard } from './mesh.js'
+export type { Mesh, Spec } from './sharding.js'
 export { packageRoot } from './plugins.js'
 export { astype, copy, dynamicSlice, dynamicUpdateSlice, typeOf, unstack } from './slices.js'
 export { start, startProblems } from './start.js'
@@ -46,13 +49,15 @@ export interface Memory {
   buffers: number
   bytes: number
   peakBytes: number
+  /** Bytes now on each device. */
+  devices: number[]
 }
 
 /** Device memory that tensors hold; null on a stock backend. */
 export function memory(): Memory | null {
   if (!onXla()) return null
-  const { liveBuffers, liveBytes, peakBytes } = backend().engine.client
-  return { buffers: liveBuffers, bytes: liveBytes, peakBytes }
+  const { liveBuffers, liveBytes, peakBytes, bytesOn } = backend().engine.client
+  return { buffers: liveBuffers, bytes: liveBytes, peakBytes, devices: [...bytesOn] }
 }
 
 /** A tensor from bytes in the device's layout (little-endian, row-major), such as bf16 weights from a file. */

@@ -8,7 +8,10 @@ import * as hlo from './hlo.js'
 import { captured } from './loops.js'
 import type { Executable } from './pjrt/client.js'
 import { printProgram } from './print.js'
+import type { Argument } from './print.js'
 import { record, taping, withoutTape } from './record.js'
+import { Mesh } from './sharding.js'
+import type { Sharding } from './sharding.js'
 import { eachTensor, isTensor, tensorsOf, withTensors } from './tree.js'
 
 export interface JitOptions {
@@ -35,6 +38,10 @@ export interface Jitted<A extends unknown[], R> {
  * they belong to the signature. Tensors and variables that `fn` closes over are hidden inputs, variables it assigns are hidden
  * outputs. Values made while tracing become constants. Reading a tensor's values inside throws.
  *
+ * On a mesh the program is partitioned over its devices, as {@link import('./mesh.js').shard} describes. A result takes the sharding of
+ * the donated tensor that it replaces (the first not yet taken of equal shape and type), so that a state stays where it is; other
+ * results lie where the compiler leaves them, or where {@link import('./mesh.js').constrain} says.
+ *
  * Inside another traced function and under a gradient, `fn` simply runs. So it does on a stock tfjs backend, where it leaves no
  * more behind than a program would. */
 export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitOptions = {}): Jitted<A, R> {
@@ -44,12 +51,13 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
 
   const inline = () => !onXla() || Trace.current !== null || taping()
   const lookup = (args: A): Program => {
-    const key = `${autocastType() ?? ''}${signature(args)}`
-    let program = programs.get(key)
-    if (!program) {
-      program = trace(fn, args, name, donated)
-      programs.set(key, program)
-    }
+    if (Mesh.inUse) backend().engine.materialize(nodesOf(args)) // to know where they lie
+    const key = `${autocastType() ?? ''}${meshName(args)}${signature(args)}`
+    const known = programs.get(key)
+    if (known && !moved(known)) return known
+    const program = trace(fn, args, name, donated)
+    programs.set(key, program)
+    known?.hidden.forEach(h => h instanceof Node && h.release())
     return program
   }
 
@@ -57,8 +65,8 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
   const jitted = (...args: A): R => (inline() ? plain(args) : (run(lookup(args), args, name, donated) as R))
   jitted.async = async (...args: A): Promise<R> => {
     if (inline()) return plain(args)
-    const program = lookup(args)
     const { engine } = backend()
+    const program = lookup(args)
     const inputs = inputsOf(program, args)
     inputs.forEach(node => node.retain())
     try {
@@ -97,13 +105,21 @@ interface Program {
   /** Variables that `fn` assigned: outputs from `resultCount` on. */
   assigned: tf.Variable[]
   resultCount: number
+  /** Where the hidden inputs lay when it was traced. */
+  placements: (Sharding | null)[]
 }
 
-/** Structure, shapes, element types and static values of the arguments. */
+/** The mesh that arguments lie on. What is on one device beside them counts as whole on it: the program copies it there. */
+function meshName(args: unknown[]): string {
+  return (Mesh.inUse && nodesOf(args).find(({ sharding }) => sharding)?.sharding?.mesh.name) || ''
+}
+
+/** Structure, shapes, element types, shardings and static values of the arguments. */
 function signature(value: unknown): string {
   if (isTensor(value)) {
-    const { shape, type } = backend().storage(value)
-    return `${type}[${shape.join()}]${value.shape.join() === shape.join() ? '' : `(${value.shape.join()})`}`
+    const { shape, type, sharding } = backend().storage(value)
+    const viewed = value.shape.join() === shape.join() ? '' : `(${value.shape.join()})`
+    return `${type}[${shape.join()}]${viewed}${divided(sharding)?.text ?? ''}`
   }
   if (Array.isArray(value)) return `[${value.map(signature).join(',')}]`
   if (value !== null && typeof value === 'object')
@@ -123,7 +139,7 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
   const before = variables.map(v => v.dataId)
   before.forEach(dataId => xla.incRef(dataId)) // an assignment while tracing must not free the present value
   const nodeOfVariable = new Map(variables.map(v => [xla.storage(v), v]))
-  const parameters: { node: Node; donated: boolean }[] = []
+  const parameters: Argument[] = []
   try {
     return withoutTape(() =>
       record(trace, () => {
@@ -131,8 +147,9 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
           withTensors(
             arg,
             tensorsOf(arg).map(t => {
-              const node = hlo.parameter(xla.storage(t))
-              parameters.push({ node, donated: donated.has(i) })
+              const stored = xla.storage(t)
+              const node = hlo.parameter(stored)
+              parameters.push({ node, donated: donated.has(i), sharding: stored.sharding })
               return xla.tensor(hlo.reshape(node, t.shape))
             }),
           ),
@@ -144,11 +161,23 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
         const assigned = variables.filter((v, i) => v.dataId !== before[i])
         const outputs = [...nodes, ...assigned.map(v => xla.node(v))]
         const outside = captured(trace, outputs)
-        const text = printProgram(name, [...parameters, ...outside.map(node => ({ node }))], outputs)
+        if (Mesh.inUse) xla.engine.materialize(outside)
+        const read = outside.map(node => ({ node, sharding: node.sharding }))
+        const placements = read.map(({ sharding }) => divided(sharding))
+        const text = printProgram(name, [...parameters, ...read], outputs, replaced(parameters, outputs))
         const hidden = outside.map(node => nodeOfVariable.get(node) ?? node)
         hidden.forEach(h => h instanceof Node && h.retain())
         const types = outputs.map(({ shape, type }) => ({ shape, type })) // without the graph behind them
-        return { text, executable: null, hidden, result, outputs: types, assigned, resultCount: nodes.length }
+        return {
+          text,
+          executable: null,
+          hidden,
+          result,
+          outputs: types,
+          assigned,
+          resultCount: nodes.length,
+          placements,
+        }
       }),
     )
   } finally {
@@ -167,12 +196,28 @@ function executableOf(program: Program): Executable {
   return (program.executable ??= backend().engine.program(program.text))
 }
 
-function inputsOf(program: Program, args: unknown[]): Node[] {
-  const xla = backend()
-  return [
-    ...tensorsOf(args).map(t => xla.storage(t)),
-    ...program.hidden.map(h => (h instanceof Node ? h : xla.storage(h))),
-  ]
+/** The sharding of the donated argument whose place each output takes. */
+function replaced(args: readonly Argument[], outputs: readonly Node[]): (Sharding | null)[] {
+  const free = args.filter(arg => arg.donated)
+  return outputs.map(({ shape, type }) => {
+    const i = free.findIndex(({ node }) => node.type === type && node.shape.join() === shape.join())
+    return i < 0 ? null : (free.splice(i, 1)[0]!.sharding ?? null)
+  })
+}
+
+const nodesOf = (args: unknown[]): Node[] => tensorsOf(args).map(t => backend().storage(t))
+const hiddenNodes = ({ hidden }: Program): Node[] => hidden.map(h => (h instanceof Node ? h : backend().storage(h)))
+
+const inputsOf = (program: Program, args: unknown[]): Node[] => [...nodesOf(args), ...hiddenNodes(program)]
+
+const divided = (sharding: Sharding | null): Sharding | null => (sharding?.whole ? null : sharding)
+
+/** Whether a hidden input lies elsewhere than when the program was traced: a variable was assigned. */
+function moved(program: Program): boolean {
+  if (!Mesh.inUse) return false
+  const hidden = hiddenNodes(program)
+  backend().engine.materialize(hidden)
+  return hidden.some(({ sharding }, i) => divided(sharding) !== program.placements[i])
 }
 
 function run(program: Program, args: unknown[], name: string, donated: Set<number>): unknown {
@@ -180,13 +225,13 @@ function run(program: Program, args: unknown[], name: string, donated: Set<numbe
   const { engine } = xla
   const consumed = [...donated].flatMap(i => tensorsOf(args[i]))
   checkDonation(xla, consumed, args, name)
+  if (moved(program))
+    throw new Error(
+      `xla.jit(${name}): a variable that it reads was assigned values on other devices while it compiled. Await the call first.`,
+    )
   const inputs = inputsOf(program, args)
   engine.materialize(inputs)
-  const buffers = engine.execute(
-    executableOf(program),
-    inputs.map(node => engine.buffer(node)),
-    program.outputs,
-  )
+  const buffers = engine.execute(executableOf(program), inputs, program.outputs)
   consumed.forEach(t => xla.donate(t, name))
   const outputs = buffers.map((buffer, i) => {
     const node = new Node('output', [], '', program.outputs[i]!.shape, program.outputs[i]!.type)

@@ -1,10 +1,14 @@
 import type { Node, Region, ValueType } from './graph.js'
+import { Mesh } from './sharding.js'
+import type { Sharding } from './sharding.js'
 import { tensorType } from './types.js'
 
 export interface Argument {
   node: Node
   /** The program consumes it: its memory may become an output. */
   donated?: boolean
+  /** Where its values lie. */
+  sharding?: Sharding | null
 }
 
 /** The nodes that `results` need, operands first, down to those for which `stop` holds. */
@@ -25,19 +29,58 @@ export function ancestors(results: readonly Node[], stop: (node: Node) => boolea
   }
 }
 
-/** The program's text: canonical names, so that equal graphs print equally and the text is the key of the compile cache. */
-export function printProgram(name: string, args: readonly Argument[], results: readonly Node[]): string {
+/** The program's text: canonical names, so that equal graphs print equally and the text is the key of the compile cache.
+ *
+ * A program runs on a mesh if an argument is divided over one, or a value inside is constrained to one; its other arguments are
+ * whole on every device.
+ * @param kept shardings that results shall have; where there is none, the compiler chooses
+ * @throws Error if two meshes meet */
+export function printProgram(
+  name: string,
+  args: readonly Argument[],
+  results: readonly Node[],
+  kept: readonly (Sharding | null)[] = [],
+): string {
   const printer = new Printer()
-  const inputs = args.map(({ node, donated }) => {
-    const type = typeOf(node)
-    return `${printer.bind(node)}: ${type}${donated ? ' {jax.buffer_donor = true}' : ''}`
-  })
+  const names = args.map(({ node }) => printer.bind(node))
   printer.block(results, 'func.return')
-  const types = results.map(typeOf).join(', ')
+  const code = printer.lines.join('\n')
+  const mesh = Mesh.inUse ? commonMesh(name, args, code) : null
+  const inputs = args.map(({ node, donated, sharding }, i) => {
+    const lies = mesh && (sharding?.mesh === mesh ? sharding : mesh.whole(node.shape.length))
+    return `${names[i]}: ${typeOf(node)}${attributes(donated && 'jax.buffer_donor = true', shardingText(lies))}`
+  })
+  const outputs = results.map((node, i) => `${typeOf(node)}${attributes(shardingText(mesh && kept[i]))}`)
   return (
-    `module @${name} {\nfunc.func public @main(${inputs.join(', ')}) -> (${types}) {\n` +
-    `${printer.lines.join('\n')}\n}\n}\n`
+    `module @${name}${mesh ? ` attributes {mhlo.num_partitions = ${mesh.size} : i32, mhlo.num_replicas = 1 : i32}` : ''} {\n` +
+    `${mesh ? `${mesh.text}\n` : ''}func.func public @main(${inputs.join(', ')}) -> (${outputs.join(', ')}) {\n` +
+    `${code}\n}\n}\n`
   )
+}
+
+/** The mesh that a program runs on; null: one device. */
+export function meshOf(text: string): Mesh | null {
+  const name = Mesh.inUse && /^module .*\nsdy\.mesh @(\w+)/.exec(text)?.[1]
+  return name ? Mesh.named(name) : null
+}
+
+function commonMesh(name: string, args: readonly Argument[], code: string): Mesh | null {
+  const given = args.flatMap(({ sharding }) => sharding ?? [])
+  const constrained = [...code.matchAll(/#sdy\.sharding<@(\w+)/g)].map(([, mesh]) => Mesh.named(mesh!))
+  const meshes = new Set([...given.filter(s => !s.whole).map(s => s.mesh), ...constrained])
+  if (meshes.size > 1)
+    throw new Error(
+      `xla: "${name}" reads tensors that are divided over different meshes: ${[...meshes].join(' and ')}; needed one mesh. ` +
+        'Move some: xla.shard(tensors, mesh, spec).',
+    )
+  return [...meshes][0] ?? given[0]?.mesh ?? null // what is whole on every device can go anywhere
+}
+
+const shardingText = (sharding: Sharding | null | undefined) => sharding && `sdy.sharding = ${sharding.placeText}`
+
+function attributes(...texts: (string | false | null | undefined)[]): string {
+  const present = texts.filter(text => text)
+  return present.length > 0 ? ` {${present.join(', ')}}` : ''
 }
 
 const typeOf = (v: ValueType): string => tensorType(v.shape, v.type)

@@ -22,6 +22,8 @@ export interface StartOptions {
   device?: string
   /** Memory of an NVIDIA GPU. */
   gpu?: GpuOptions
+  /** Virtual devices of the CPU, to try meshes on. Default: REWARDLAB_CPU_DEVICES, or the plugin's, 4. */
+  cpuDevices?: number
 }
 
 let engine: Engine | undefined
@@ -64,12 +66,12 @@ async function choose(options: StartOptions, machine?: Machine): Promise<void> {
 
 async function startXla(options: StartOptions, insist: boolean, machine = thisMachine()): Promise<void> {
   const device = options.device ?? process.env.REWARDLAB_DEVICE
-  const gpu = gpuOptions(options.gpu)
+  const settings: Record<string, CreateOptions> = { cuda: gpuOptions(options.gpu), cpu: cpuOptions(options.cpuDevices) }
   problems.length = 0
   let lacking: string | undefined
   for (const found of findPlugins(device, machine)) {
     if ('missing' in found) problems.push(found.missing)
-    else if ((engine ??= open(found, gpu))) {
+    else if ((engine ??= open(found, settings[found.device]))) {
       lacking = found.lacking
       break
     }
@@ -88,10 +90,18 @@ async function startXla(options: StartOptions, insist: boolean, machine = thisMa
   forgetInterruptedTraces()
 }
 
+function cpuOptions(cpuDevices?: number): CreateOptions {
+  const count = cpuDevices ?? (process.env.REWARDLAB_CPU_DEVICES || undefined)
+  if (count === undefined) return {}
+  if (!Number.isInteger(Number(count)) || Number(count) < 1)
+    throw new Error(`start: cpuDevices is ${count}; needed an integer ≥ 1 (or REWARDLAB_CPU_DEVICES).`)
+  return { cpu_device_count: BigInt(count) }
+}
+
 /** Opens a plugin here, since tfjs swallows what a backend's factory throws. Where that fails, the problem is noted. */
-function open({ device, path, lacking }: Plugin, gpu: CreateOptions): Engine | undefined {
+function open({ device, path, lacking }: Plugin, settings: CreateOptions | undefined): Engine | undefined {
   try {
-    return Engine.open(path, device === 'cuda' ? gpu : {})
+    return Engine.open(path, settings)
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error)
     problems.push(`Device ${device}: ${said.includes(path) ? '' : `${path}: `}${said}`, ...(lacking ? [lacking] : []))

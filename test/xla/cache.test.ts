@@ -8,7 +8,6 @@ import { backend } from '../../src/xla/backend.js'
 import { ExecutableCache, programKey } from '../../src/xla/cache.js'
 import { Engine } from '../../src/xla/engine.js'
 import { jit, start } from '../../src/xla/index.js'
-import { ONE_DEVICE } from '../../src/xla/pjrt/client.js'
 import { node } from '../cli/rewardlab.js'
 
 const library = pathToFileURL(fileURLToPath(new URL('../../src/xla/index.js', import.meta.url))).href
@@ -56,7 +55,7 @@ describe('cache of compiled programs', function () {
   const files = () => readdirSync(folder).map(name => join(folder, name))
   const text = (n: number) => jit((x: tf.Tensor) => tf.tanh(tf.mul(x, n))).lower(tf.zeros([8]))
   const run = (e: Engine, n: number): number => {
-    const input = e.client.upload(new Uint8Array(new Float32Array(8).fill(1).buffer), [8], 'f32')
+    const input = backend().storage(backend().upload(new Uint8Array(new Float32Array(8).fill(1).buffer), [8], 'f32'))
     const [output] = e.execute(e.program(text(n)), [input], [{ shape: [8], type: 'f32' }])
     return new Float32Array(output!.read().buffer)[0]!
   }
@@ -107,7 +106,7 @@ describe('cache of compiled programs', function () {
   it('so is one that the plugin refuses, also when compiling asynchronously', async () => {
     const cache = new ExecutableCache(folder, backend().engine.client)
     const warned = await warnings(async () => {
-      cache.write(programKey(text(2), ONE_DEVICE), new Uint8Array(500))
+      cache.write(programKey(text(2), backend().engine.client.compileOptions(null)), new Uint8Array(500))
       const refused = engine()
       await refused.prepare(text(2))
       near(run(refused, 2), Math.tanh(2))

@@ -2,15 +2,17 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
+import type { Sharding } from '../sharding.js'
 import type { ElementType } from '../types.js'
 import { kernel, listKernel } from './register.js'
 
-/* Kernels that tfjs does not know: element types it has no name for, and slices at computed positions. */
+/* Kernels that tfjs does not know: element types it has no name for, shardings, and slices at computed positions. */
 
 export const ASTYPE = 'XlaAstype'
 export const DYNAMIC_SLICE = 'XlaDynamicSlice'
 export const DYNAMIC_UPDATE_SLICE = 'XlaDynamicUpdateSlice'
 export const COPY = 'XlaCopy'
+export const CONSTRAIN = 'XlaConstrain'
 
 type X = { x: TensorInfo }
 
@@ -20,6 +22,12 @@ tf.registerGradient({ kernelName: ASTYPE, gradFunc: dy => ({ x: () => tf.clone(d
 /** A barrier keeps XLA from returning its operand itself. */
 kernel<X>(COPY, ({ x }) => hlo.barrier([x])[0]!)
 tf.registerGradient({ kernelName: COPY, gradFunc: dy => ({ x: () => tf.clone(dy as tf.Tensor) }) })
+
+kernel<X, { sharding: Sharding }>(CONSTRAIN, ({ x }, { sharding }) => hlo.constrain(x, sharding))
+tf.registerGradient({
+  kernelName: CONSTRAIN,
+  gradFunc: (dy, _, attrs) => ({ x: () => tf.engine().runKernel(CONSTRAIN, { x: dy as tf.Tensor }, attrs) }),
+})
 
 const starts = (nodes: Node[]): Node[] => nodes.map(n => hlo.convert(n, 's32'))
 

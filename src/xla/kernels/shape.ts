@@ -155,7 +155,8 @@ rawKernel(tf.Fill, (backend, _, attrs) => {
   if (value === 0 || value === 1) return backend.info(hlo.fill(value, shape, type))
   return backend.info(hlo.broadcast(hostNode([value], [], type), shape))
 })
-kernel<X>(tf.ZerosLike, ({ x }) => hlo.like(x, 0))
+/** On the devices where x lies. */
+kernel<X>(tf.ZerosLike, ({ x }) => (x.sharding ? hlo.constrain(hlo.like(x, 0), x.sharding) : hlo.like(x, 0)))
 kernel<X>(tf.OnesLike, ({ x }) => hlo.like(x, 1))
 kernel<object, tf.RangeAttrs>(tf.Range, (_, { start, stop, step, dtype }) => {
   const type = elementType(dtype)

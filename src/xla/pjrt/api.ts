@@ -54,6 +54,7 @@ export class PjrtApi {
 
   /** @param path a plugin's shared library (xla_cpu_pjrt.so, xla_cuda_plugin.so, libtpu.so) */
   constructor(readonly path: string) {
+    quietLogs()
     keepLoaded(path)
     const api = BigInt(koffi.load(path).func('void* GetPjrtApi()')() as bigint)
     const word = (i: number) => BigInt(koffi.decode(api, 8 * i, 'uint64') as bigint | number)
@@ -120,6 +121,16 @@ export class PjrtApi {
     const what = stringAt(message.get(3), message.get(4))
     this.invoke('Error_Destroy', struct(error))
     throw new PjrtError(`${name}: ${what}`)
+  }
+}
+
+/** XLA tells on stderr what it does; warnings and errors are enough, unless the user asked for more. The plugin reads the C
+ * library's environment, of which process.env is a copy in a worker. */
+function quietLogs(): void {
+  try {
+    koffi.load('libc.so.6').func('int setenv(const char*, const char*, int)')('TF_CPP_MIN_LOG_LEVEL', '1', 0)
+  } catch {
+    // another C library
   }
 }
 

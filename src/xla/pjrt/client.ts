@@ -3,17 +3,12 @@ import { Guards } from './guards.js'
 import type { Guard } from './guards.js'
 import { Block, bytesAt, tuneAllocator, stringAt, struct, text, words } from './memory.js'
 import type { Word } from './memory.js'
+import { compileOptions, outputTilings } from './spmd.js'
+import { shardingFromTiling } from '../sharding.js'
+import type { Mesh, Sharding } from '../sharding.js'
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
 
-/** CompileOptionsProto { executable_build_options (3) { num_replicas (4): 1, num_partitions (5): 1 },
- * env_option_overrides (7) { key (1): "xla_cpu_use_xnnpack", value (2) { bool_field (2): false } } }.
- * XNNPACK's products in the CPU plugin keep a packed copy of a parameter by its address, and go on reading that copy when other
- * values lie there: after an update in place, or in memory that was freed and given out again. */
-export const ONE_DEVICE = Uint8Array.from([
-  ...[0x1a, 4, 0x20, 1, 0x28, 1],
-  ...[0x3a, 25, 0x0a, 19, ...new TextEncoder().encode('xla_cpu_use_xnnpack'), 0x12, 2, 0x10, 0],
-])
 const NO_COPY_AFTER_CALL = 0 // PJRT_HostBufferSemantics_kImmutableOnlyDuringCall
 
 /** A plugin's own settings of a client. A number is a float, a bigint an int64. */
@@ -24,10 +19,12 @@ export class PjrtClient {
   readonly platform: string
   readonly platformVersion: string
   readonly devices: bigint[]
-  /** Device buffers alive now, and their bytes. */
+  /** Device buffers alive now, and their bytes on all devices. */
   liveBuffers = 0
   liveBytes = 0
   peakBytes = 0
+  /** Bytes alive on each device. */
+  readonly bytesOn: number[]
   private readonly handle: bigint
   /** The arguments of Buffer_Destroy: a step calls it once a buffer. */
   private readonly destroying = struct(0)
@@ -52,6 +49,7 @@ export class PjrtClient {
     this.platformVersion = stringAt(version.get(3), version.get(4))
     const devices = api.call('Client_AddressableDevices', struct(this.handle, 0, 0))
     this.devices = [...new BigUint64Array(bytesAt(devices.get(3), devices.get(4) * 8n).buffer)]
+    this.bytesOn = this.devices.map(() => 0)
   }
 
   /** What the plugin says of a device, for example "TFRT_CPU_0". */
@@ -68,65 +66,72 @@ export class PjrtClient {
     return stringAt(words.get(3), words.get(4))
   }
 
-  /** @param options a serialised CompileOptionsProto */
-  compile(mlir: string, options: Uint8Array = ONE_DEVICE): Executable {
-    return new Executable(this, this.api.call('Client_Compile', this.compileArguments(mlir, options)).get(6))
+  /** @param mesh that the program runs on; null: one device */
+  compile(mlir: string, mesh: Mesh | null): Executable {
+    const args = this.api.call('Client_Compile', this.compileArguments(mlir, mesh))
+    return new Executable(this, args.get(6), mesh)
   }
 
   /** Compiles on another thread. */
-  async compileAsync(mlir: string, options: Uint8Array = ONE_DEVICE): Promise<Executable> {
-    const args = await this.api.callAsync('Client_Compile', this.compileArguments(mlir, options))
-    return new Executable(this, args.get(6))
+  async compileAsync(mlir: string, mesh: Mesh | null): Promise<Executable> {
+    const args = await this.api.callAsync('Client_Compile', this.compileArguments(mlir, mesh))
+    return new Executable(this, args.get(6), mesh)
   }
 
-  private compileArguments(mlir: string, options: Uint8Array): Block {
+  private compileArguments(mlir: string, mesh: Mesh | null): Block {
     const code = text(mlir)
     const program = struct(code, code.bytes.length, text('mlir'), 4)
+    const options = this.compileOptions(mesh)
     return struct(this.handle, program, text(options), options.length, 0)
   }
 
+  /** What the compiler is told beside the program: a serialised CompileOptionsProto. */
+  compileOptions(mesh: Mesh | null): Uint8Array {
+    return compileOptions(mesh?.size ?? 1, this.platform)
+  }
+
   /** Loads what {@link Executable.serialize} gave, in this process or another with the same plugin and kind of device. */
-  load(serialized: Uint8Array): Executable {
-    return new Executable(this, this.api.call('Executable_DeserializeAndLoad', this.loadArguments(serialized)).get(5))
+  load(serialized: Uint8Array, mesh: Mesh | null): Executable {
+    const args = this.api.call('Executable_DeserializeAndLoad', this.loadArguments(serialized))
+    return new Executable(this, args.get(5), mesh)
   }
 
   /** Loads on another thread. */
-  async loadAsync(serialized: Uint8Array): Promise<Executable> {
+  async loadAsync(serialized: Uint8Array, mesh: Mesh | null): Promise<Executable> {
     const args = await this.api.callAsync('Executable_DeserializeAndLoad', this.loadArguments(serialized))
-    return new Executable(this, args.get(5))
+    return new Executable(this, args.get(5), mesh)
   }
 
   private loadArguments(serialized: Uint8Array): Block {
     return struct(this.handle, text(serialized), serialized.length, 0, 0, 0)
   }
 
-  /** Copies host values to the device. @param bytes little-endian, row-major */
-  upload(bytes: Uint8Array, shape: readonly number[], type: ElementType): DeviceBuffer {
-    const source = new Block(bytes.length)
-    source.bytes.set(bytes)
-    const dims = words(shape)
-    const args = struct(
-      this.handle,
-      source,
-      ELEMENT[type].pjrt,
-      dims,
-      shape.length,
-      0,
-      0,
-      NO_COPY_AFTER_CALL,
-      this.devices[0]!,
-      0,
-      0,
-      0,
-      0,
-    )
-    this.api.call('Client_BufferFromHostBuffer', args)
-    const done = args.get(13)
-    if (done !== 0n) {
-      this.api.call('Event_Await', struct(done))
-      this.api.call('Event_Destroy', struct(done))
-    }
-    return new DeviceBuffer(this, args.get(14), shape, type)
+  /** Copies host values to the first device, or to those of a mesh. @param bytes little-endian, row-major */
+  upload(
+    bytes: Uint8Array,
+    shape: readonly number[],
+    type: ElementType,
+    sharding: Sharding | null = null,
+  ): DeviceBuffer {
+    const dims = words(sharding ? sharding.shardShape(shape) : shape)
+    const sources = new Map<Uint8Array, Block>() // devices may hold the same
+    const started = (sharding ? sharding.split(bytes, shape) : [bytes]).map((shard, i) => {
+      let source = sources.get(shard)
+      if (!source) {
+        sources.set(shard, (source = new Block(shard.length)))
+        source.bytes.set(shard)
+      }
+      const [pjrt, device] = [ELEMENT[type].pjrt, this.devices[i]!]
+      const args = struct(this.handle, source, pjrt, dims, shape.length, 0, 0, NO_COPY_AFTER_CALL, device, 0, 0, 0, 0)
+      return this.api.call('Client_BufferFromHostBuffer', args)
+    })
+    for (const done of started.map(args => args.get(13)))
+      if (done !== 0n) {
+        this.api.call('Event_Await', struct(done))
+        this.api.call('Event_Destroy', struct(done))
+      }
+    const handles = started.map(args => args.get(14))
+    return new DeviceBuffer(this, handles, shape, type, sharding)
   }
 
   /** @internal */
@@ -136,8 +141,7 @@ export class PjrtClient {
 
   /** Counts the memory of a buffer, and watches over it. @internal */
   adopt(allocation: Allocation): Guard<Allocation> {
-    this.liveBuffers++
-    this.liveBytes += allocation.bytes
+    this.count(allocation, 1)
     this.peakBytes = Math.max(this.peakBytes, this.liveBytes)
     return this.guards.take(allocation)
   }
@@ -148,11 +152,18 @@ export class PjrtClient {
     this.guards.give(guard)
   }
 
-  private release({ handle, bytes }: Allocation): void {
-    this.liveBuffers--
-    this.liveBytes -= bytes
-    this.destroying.set(2, handle)
-    this.api.call('Buffer_Destroy', this.destroying)
+  private release(allocation: Allocation): void {
+    this.count(allocation, -1)
+    for (const handle of allocation.handles) {
+      this.destroying.set(2, handle)
+      this.api.call('Buffer_Destroy', this.destroying)
+    }
+  }
+
+  private count({ handles, bytes }: Allocation, sign: 1 | -1): void {
+    this.liveBuffers += sign
+    this.liveBytes += sign * bytes * handles.length
+    for (let device = 0; device < handles.length; device++) this.bytesOn[device]! += sign * bytes
   }
 
   /** Memory of the buffers alive now. */
@@ -161,27 +172,33 @@ export class PjrtClient {
   }
 }
 
-/** Memory on the device. */
+/** Memory on the first device, or of equal size on the first devices. */
 export interface Allocation {
-  readonly handle: bigint
+  /** One a device. */
+  readonly handles: readonly bigint[]
+  /** On each device. */
   readonly bytes: number
   readonly shape: readonly number[]
   readonly type: ElementType
 }
 
-/** A tensor's values on the device, or on their way there: reading waits for the program that writes them. */
+/** A tensor's values, on one device or on those of a mesh, or on their way there: reading waits for the program that writes them. */
 export class DeviceBuffer {
-  readonly bytes: number
+  /** On each device. */
+  private readonly bytes: number
   private guard: Guard<Allocation> | null
 
   constructor(
     readonly client: PjrtClient,
-    readonly handle: bigint,
+    /** One a device. */
+    readonly handles: readonly bigint[],
     readonly shape: readonly number[],
     readonly type: ElementType,
+    /** Null: on the first device. */
+    readonly sharding: Sharding | null,
   ) {
-    this.bytes = bytesOf(shape, type)
-    this.guard = client.adopt({ handle, bytes: this.bytes, shape, type })
+    this.bytes = bytesOf(sharding ? sharding.shardShape(shape) : shape, type)
+    this.guard = client.adopt({ handles, bytes: this.bytes, shape, type })
   }
 
   destroy(): void {
@@ -192,35 +209,44 @@ export class DeviceBuffer {
 
   /** Waits for the values and copies them to the host. */
   read(): Uint8Array {
-    const target = new Block(this.bytes)
-    const event = this.startRead(target)
+    const { api } = this.client
+    const reads = this.startReads()
     try {
-      this.client.api.call('Event_Await', struct(event))
+      for (const { event } of reads) api.call('Event_Await', struct(event))
     } finally {
-      this.client.api.call('Event_Destroy', struct(event))
+      for (const { event } of reads) api.call('Event_Destroy', struct(event))
     }
-    return this.exactly(target)
+    return this.joined(reads)
   }
 
   /** The same without blocking the event loop. */
   async readAsync(): Promise<Uint8Array> {
-    const target = new Block(this.bytes)
-    await this.awaitEvent(this.startRead(target))
-    return this.exactly(target)
-  }
-
-  /** The bytes read, in a buffer no larger than they are. */
-  private exactly({ bytes }: Block): Uint8Array {
-    return bytes.length === this.bytes ? bytes : bytes.slice(0, this.bytes)
+    const reads = this.startReads()
+    await Promise.all(reads.map(({ event }) => this.awaitEvent(event)))
+    return this.joined(reads)
   }
 
   /** Resolves when the values are there; rejects if the program that writes them failed. */
-  ready(): Promise<void> {
-    return this.awaitEvent(this.client.api.call('Buffer_ReadyEvent', struct(this.handle, 0)).get(3))
+  async ready(): Promise<void> {
+    const events = this.handles.map(handle => this.client.api.call('Buffer_ReadyEvent', struct(handle, 0)).get(3))
+    await Promise.all(events.map(event => this.awaitEvent(event)))
   }
 
-  private startRead(target: Block): bigint {
-    return this.client.api.call('Buffer_ToHostBuffer', struct(this.handle, 0, target, this.bytes, 0)).get(6)
+  /** Starts to copy each shard from one of the devices that hold it. */
+  private startReads(): { target: Block; event: bigint }[] {
+    return (this.sharding?.holders ?? [0]).map(device => {
+      const target = new Block(this.bytes)
+      const args = struct(this.handles[device]!, 0, target, this.bytes, 0)
+      return { target, event: this.client.api.call('Buffer_ToHostBuffer', args).get(6) }
+    })
+  }
+
+  /** The bytes read, in an array no larger than they are. */
+  private joined(reads: readonly { target: Block }[]): Uint8Array {
+    const shards = reads.map(({ target: { bytes } }) =>
+      bytes.length === this.bytes ? bytes : bytes.slice(0, this.bytes),
+    )
+    return this.sharding ? this.sharding.join(shards, this.shape) : shards[0]!
   }
 
   private async awaitEvent(event: bigint): Promise<void> {
@@ -235,11 +261,14 @@ export class DeviceBuffer {
   }
 }
 
-/** A compiled program, loaded on device 0. */
+/** A compiled program, loaded on the first device or on those of a mesh. */
 export class Executable {
+  private shardings: (Sharding | null)[] | null = null
+
   constructor(
     readonly client: PjrtClient,
     private readonly handle: bigint,
+    readonly mesh: Mesh | null,
   ) {
     client.adoptExecutable(this, handle)
   }
@@ -250,19 +279,30 @@ export class Executable {
     inputs: readonly DeviceBuffer[],
     outputs: readonly { shape: readonly number[]; type: ElementType }[],
   ): DeviceBuffer[] {
-    const argumentList = words(inputs.map(b => b.handle))
-    const results = new Block(8 * outputs.length)
-    const argumentLists = words([argumentList])
-    const outputLists = words([results])
+    const shardings = (this.shardings ??= this.outputShardings(outputs))
+    const devices = Array.from({ length: this.mesh?.size ?? 1 }, (_, device) => device)
+    const argumentLists = words(devices.map(device => words(inputs.map(b => b.handles[device]!))))
+    const results = devices.map(() => new Block(8 * outputs.length))
     const options = struct(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     this.client.api.call(
       'LoadedExecutable_Execute',
-      struct(this.handle, options, argumentLists, 1, inputs.length, outputLists, 0, 0),
+      struct(this.handle, options, argumentLists, devices.length, inputs.length, words(results), 0, 0),
     )
-    return outputs.map((o, i) => new DeviceBuffer(this.client, results.get(i), o.shape, o.type))
+    return outputs.map(({ shape, type }, i) => {
+      const handles = results.map(list => list.get(i))
+      return new DeviceBuffer(this.client, handles, shape, type, shardings[i]!)
+    })
   }
 
-  /** Bytes the program needs, as the compiler counted them. */
+  /** Where the compiler leaves the results. */
+  private outputShardings(outputs: readonly { shape: readonly number[] }[]): (Sharding | null)[] {
+    const { mesh } = this
+    if (!mesh || outputs.length === 0) return outputs.map(() => null)
+    const tilings = outputTilings(this.optimized())
+    return outputs.map(({ shape }, i) => shardingFromTiling(mesh, tilings[i]!, shape.length))
+  }
+
+  /** Bytes the program needs on each device, as the compiler counted them. */
   memory(): { arguments: number; outputs: number; aliased: number; temporary: number; code: number } {
     return this.described(executable => {
       const s = this.client.api.call('Executable_GetCompiledMemoryStats', struct(executable, ...Array<0>(11).fill(0)))
