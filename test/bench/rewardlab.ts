@@ -6,7 +6,18 @@ import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '
 import { adamw, adamwState, type AdamwState } from '../../src/optimizers/adamw.js'
 import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
 import { generate } from '../../src/sampling/index.js'
-import { astype, copy, jit, platform, random, start, stats, sync, type TensorTree } from '../../src/xla/index.js'
+import {
+  astype,
+  autocast,
+  copy,
+  jit,
+  platform,
+  random,
+  start,
+  stats,
+  sync,
+  type TensorTree,
+} from '../../src/xla/index.js'
 import { disposeTree, mapTensors, tensorsOf } from '../../src/xla/tree.js'
 import type { Case, CaseOf, Kind, Measured, Type } from './cases.js'
 
@@ -118,13 +129,14 @@ const measures: Measures = {
     let state: State<TensorTree> = { weights, ...adamwState(weights) }
     const update = jit(
       ({ weights, ...moments }: State<TensorTree>, input_ids: tf.Tensor, attention_mask: tf.Tensor): [State<TensorTree>, tf.Tensor] => {
-        const { value, grads } = valueAndGrad(w => {
-          const used = type === 'autocast' ? mapTensors(w, t => astype(t, 'bf16')) : w
-          const hidden = model.hidden(used, { input_ids, attention_mask })
-          const logits = model.head(used, tf.slice(hidden, [0, 0, 0], [rows, tokens - 1, -1])) // [B, T−1, V]
+        const lossOf = (w: TensorTree) => {
+          const hidden = model.hidden(w, { input_ids, attention_mask })
+          const logits = model.head(w, tf.slice(hidden, [0, 0, 0], [rows, tokens - 1, -1])) // [B, T−1, V]
           const logProbs = tokenLogProbs(logits, tf.slice(input_ids, [0, 1], [rows, tokens - 1]))
           return { value: tf.neg(tf.mean(logProbs)), aux: {} }
-        }, weights)
+        }
+        const gradients = () => valueAndGrad(lossOf, weights)
+        const { value, grads } = type === 'autocast' ? autocast('bf16', gradients) : gradients()
         const next = adamw(weights, grads, moments, ADAMW)
         return [{ weights: next.weights, ...next.state }, value]
       },
