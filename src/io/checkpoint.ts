@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { fromBytes, onXla, type TensorTree } from '../xla/index.js'
+import { fromBytes, storesHalf, type TensorTree } from '../xla/index.js'
 import { readJson } from './json.js'
 import {
   encodeTensor,
@@ -46,9 +46,7 @@ export async function loadWeights(
 ): Promise<TensorTree> {
   const { layers, dtype = 'float32', ignore } = options
   checkNames(source, parameters, layers, ignore)
-  const half = dtype === 'bfloat16' && onXla()
-  if (dtype === 'bfloat16' && !half)
-    console.warn(`${source.path}: this backend stores float32; bfloat16 weights are widened.`)
+  const half = dtype === 'bfloat16' && storesHalf()
   const leaves: [string, tf.Tensor][] = []
   for (const { path, name, shape } of parameters) {
     const names = expand(name, layers)

@@ -3,13 +3,25 @@ import { backend, onXla } from './backend.js'
 import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, listed } from './kernels/engine.js'
 import { mapTensors } from './tree.js'
 import type { TensorTree } from './tree.js'
+import { ELEMENT, isFloat } from './types.js'
 import type { ElementType } from './types.js'
 
 /** Converts to an element type of the device. tfjs goes on to see float32 for bf16 and f16, and int32 for s8 and u8.
  * Differentiable. On a stock backend a float stays f32. */
 export function astype<T extends tf.Tensor>(x: T, type: ElementType): T {
-  if (!onXla()) return tf.cast(x, type === 'pred' ? 'bool' : /^[sui]/.test(type) ? 'int32' : 'float32')
+  if (isFloat(type) && type !== 'f32' && !storesHalf()) return tf.cast(x, 'float32')
+  if (!onXla()) return tf.cast(x, ELEMENT[type].dtype)
   return backend().storage(x).type === type ? tf.clone(x) : tf.engine().runKernel(ASTYPE, { x }, { type })
+}
+
+let told = false
+
+/** Whether the backend stores bf16 and f16. A stock backend stores f32 in their place; the first time, it is said. */
+export function storesHalf(): boolean {
+  if (onXla()) return true
+  if (!told) console.warn(`The backend ${tf.getBackend()} has no bf16 and f16: such values are stored as f32.`)
+  told = true
+  return false
 }
 
 /** The element type a tensor is stored in. */

@@ -54,4 +54,18 @@ describe(`TensorFlow as the backend${setUp ? '' : ': not set up, npm run setup:t
       memory: null,
     })
   })
+
+  it('stores bf16 as f32, and says so once', async () => {
+    const { result, stderr } = await onTensorflow(`
+      const { astype, typeOf } = xla
+      const x = tf.tensor1d([1 / 3, -2])
+      const halves = [astype(x, 'bf16'), astype(x, 'f16'), astype(astype(x, 'bf16'), 'f32')]
+      console.log(JSON.stringify([halves.map(typeOf), halves.map(h => tf.max(tf.abs(tf.sub(h, x))).dataSync()[0])]))`)
+    assert.deepEqual(result, [
+      ['f32', 'f32', 'f32'],
+      [0, 0, 0],
+    ])
+    const said = stderr.split('\n').filter(line => line.includes('stored as f32'))
+    assert.deepEqual(said, ['The backend tensorflow has no bf16 and f16: such values are stored as f32.'])
+  })
 })
