@@ -16,15 +16,20 @@ exec "\${NODE:-node}" dist/test/gpu/main.js "$@"
 `
 
 const args = process.argv.slice(2)
-const at = args.indexOf('--bundle')
+const folder =
+  args[0] === '--bundle'
+    ? path.resolve(args[1] || fail('--bundle needs a folder: npm run check:gpu -- --bundle DIR'))
+    : ''
+if (folder && fs.existsSync(folder) && fs.readdirSync(folder).length > 0)
+  fail(`${folder} is not empty. Name a new folder.`)
+
 setUp()
-if (at < 0) process.exit(runNode('dist/test/gpu/main.js', args))
-if (!args[at + 1]) fail('--bundle needs a folder. Usage: npm run check:gpu -- --bundle DIR')
-bundle(path.resolve(args[at + 1]))
+
+if (folder) bundle()
+else process.exit(runNode('dist/test/gpu/main.js', args))
 
 /** The programs, each one file at its usual place, with the data that they read, the one native library, and what the CPU computed. */
-async function bundle(folder) {
-  if (fs.existsSync(folder) && fs.readdirSync(folder).length > 0) fail(`${folder} is not empty. Name a new folder.`)
+async function bundle() {
   const inFolder = file => path.join(folder, file)
   const { build } = await import('esbuild')
   const { bundleSpecs } = await import(inRoot('dist/test/conformance/bundle.js'))

@@ -34,6 +34,16 @@ describe('npm run check:long', () => {
   })
 })
 
+describe('npm run check:gpu -- --bundle', () => {
+  it('wants a new folder', () => {
+    assert.match(node('scripts/check-gpu.mjs', '--bundle').stderr, /^rewardlab: --bundle needs a folder: .*\n$/)
+    assert.match(
+      node('scripts/check-gpu.mjs', '--bundle', root).stderr,
+      /^rewardlab: .* is not empty\. Name a new folder\.\n$/,
+    )
+  })
+})
+
 describe('the reporter of npm test', () => {
   it('closes with one plain line', () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'rewardlab-reporter-'))
