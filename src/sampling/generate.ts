@@ -57,7 +57,7 @@ export function generate(model: CausalModel): Generate {
     { name: 'generate' },
   )
   return async (weights, prompts, draw, plan) => {
-    const layers = unstack(model.layersOf(weights), model.layers)
+    const layers = await unstack(model.layersOf(weights), model.layers)
     try {
       return await program.async(weights, layers, prompts, draw, plan)
     } finally {

@@ -68,10 +68,26 @@ export class XlaBackend extends tf.KernelBackend {
     return node
   }
 
-  /** Whether nothing but this tensor holds its values. */
+  /** Whether nothing but this tensor holds its values, and their memory is its own. */
   solelyOwned(tensor: tf.Tensor): boolean {
-    const entry = this.entry(tensor.dataId)
-    return entry.refCount === 1 && entry.node?.holderCount === 1
+    const { refCount, node } = this.entry(tensor.dataId)
+    return refCount === 1 && node?.holderCount === 1 && !node.buffer?.isView
+  }
+
+  /** The slices of a tensor along its first axis as views of its memory; null where there can be none. */
+  async views(tensor: tf.Tensor): Promise<tf.Tensor[] | null> {
+    const node = this.storage(tensor)
+    if (node.trace !== null || node.shape[0] !== tensor.shape[0] || node.shape.length !== tensor.rank) return null
+    await this.engine.materializeAsync([node])
+    const buffer = this.engine.buffer(node)
+    await buffer.ready()
+    return (
+      buffer.views()?.map(view => {
+        const part = new Node('view', [node], '', view.shape, view.type) // which holds the whole
+        part.buffer = view
+        return this.tensor(part)
+      }) ?? null
+    )
   }
 
   /** Gives a variable whose value is a literal a place in memory, so that programs read it as an input. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
 import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, listed } from './kernels/engine.js'
-import { mapTensors } from './tree.js'
+import { mapTensors, tensorsOf } from './tree.js'
 import type { TensorTree } from './tree.js'
 import { ELEMENT, isFloat } from './types.js'
 import type { ElementType } from './types.js'
@@ -74,10 +74,12 @@ function clamped(x: tf.Tensor, starts: readonly Start[], sizes: readonly number[
   })
 }
 
-/** The slices of a tree's tensors along their first axis, [N, …] → N trees of […].
+/** The slices of a tree's tensors along their first axis, [N, …] → N trees of […]. Where the device can, they are views of the
+ * tensors' memory, and nothing is copied; the memory stays until the last view is disposed and the programs that read it have
+ * ended. A tensor with views cannot be donated.
  * @param n of a tree without tensors, too, N empty trees are made */
-export function unstack<T extends TensorTree>(tree: T, n: number): T[] {
-  return Array.from({ length: n }, (_, i) =>
-    mapTensors(tree, x => tf.tidy(() => tf.squeeze(tf.slice(x, [i], [1]), [0]))),
-  )
+export async function unstack<T extends TensorTree>(tree: T, n: number): Promise<T[]> {
+  const parts = new Map<tf.Tensor, tf.Tensor[]>()
+  for (const x of tensorsOf(tree)) parts.set(x, (onXla() && (await backend().views(x))) || tf.unstack(x))
+  return Array.from({ length: n }, (_, i) => mapTensors(tree, x => parts.get(x)![i]!))
 }

@@ -1,7 +1,7 @@
 import { PjrtApi } from './api.js'
 import { Guards } from './guards.js'
 import type { Guard } from './guards.js'
-import { Block, bytesAt, tuneAllocator, stringAt, struct, text, words } from './memory.js'
+import { Block, bytesAt, doNothing, tuneAllocator, stringAt, struct, text, words } from './memory.js'
 import type { Word } from './memory.js'
 import { compileOptions, outputTilings } from './spmd.js'
 import { shardingFromTiling } from '../sharding.js'
@@ -9,6 +9,7 @@ import type { Mesh, Sharding } from '../sharding.js'
 import { ELEMENT, bytesOf } from '../types.js'
 import type { ElementType } from '../types.js'
 
+const ALIGNMENT = 64 // bytes, that XLA asks of a program's arguments on the CPU
 const NO_COPY_AFTER_CALL = 0 // PJRT_HostBufferSemantics_kImmutableOnlyDuringCall
 
 /** A plugin's own settings of a client. A number is a float, a bigint an int64. */
@@ -25,7 +26,8 @@ export class PjrtClient {
   peakBytes = 0
   /** Bytes alive on each device. */
   readonly bytesOn: number[]
-  private readonly handle: bigint
+  /** @internal */
+  readonly handle: bigint
   /** The arguments of Buffer_Destroy: a step calls it once a buffer. */
   private readonly destroying = struct(0)
   private readonly guards = new Guards<Allocation>(allocation => this.release(allocation))
@@ -187,6 +189,9 @@ export class DeviceBuffer {
   /** On each device. */
   private readonly bytes: number
   private guard: Guard<Allocation> | null
+  /** Views of this memory, and running programs that read them. */
+  private holds = 0
+  private abandoned = false
 
   constructor(
     readonly client: PjrtClient,
@@ -196,15 +201,64 @@ export class DeviceBuffer {
     readonly type: ElementType,
     /** Null: on the first device. */
     readonly sharding: Sharding | null,
+    /** The memory that this is a view of. */
+    private readonly whole: DeviceBuffer | null = null,
   ) {
     this.bytes = bytesOf(sharding ? sharding.shardShape(shape) : shape, type)
-    this.guard = client.adopt({ handles, bytes: this.bytes, shape, type })
+    this.guard = client.adopt({ handles, bytes: whole ? 0 : this.bytes, shape, type })
+    if (whole) whole.holds++
   }
 
+  /** Returns the memory, or with views of it alive, when the last of them is gone. */
   destroy(): void {
     if (!this.guard) return
+    this.abandoned = true
+    if (this.holds > 0) return
     this.client.drop(this.guard)
     this.guard = null
+    this.whole?.release()
+  }
+
+  private release(): void {
+    if (--this.holds === 0 && this.abandoned) this.destroy()
+  }
+
+  get isView(): boolean {
+    return this.whole !== null
+  }
+
+  /** Holds the memory that this is a view of until a program that reads it has ended. @internal */
+  holdWhole(ended: Promise<void>): void {
+    const { whole } = this
+    if (!whole) return
+    whole.holds++
+    void ended.catch(() => undefined).then(() => whole.release())
+  }
+
+  /** Slices along the first axis that share this memory, whose values must be there; null where the device cannot. */
+  views(): DeviceBuffer[] | null {
+    const [n, ...shape] = this.shape as [number, ...number[]]
+    const bytes = this.bytes / n
+    const { api, devices } = this.client
+    if (this.sharding || n === 0 || bytes % ALIGNMENT !== 0 || !api.has('Client_CreateViewOfDeviceBuffer')) return null
+    const start = this.address()
+    if (start === null || start % BigInt(ALIGNMENT) !== 0n) return null
+    const [dims, type] = [words(shape), ELEMENT[this.type].pjrt]
+    return Array.from({ length: n }, (_, i) => {
+      const at = start + BigInt(i * bytes)
+      const args = struct(this.client.handle, at, dims, shape.length, type, 0, devices[0]!, doNothing(), 0, 0, 0, 0)
+      const handle = api.call('Client_CreateViewOfDeviceBuffer', args).get(12)
+      return new DeviceBuffer(this.client, [handle], shape, this.type, null, this)
+    })
+  }
+
+  /** Null where the plugin does not tell. */
+  private address(): bigint | null {
+    try {
+      return this.client.api.call('Buffer_UnsafePointer', struct(this.handles[0]!, 0)).get(3)
+    } catch {
+      return null
+    }
   }
 
   /** Waits for the values and copies them to the host. */
@@ -288,10 +342,16 @@ export class Executable {
       'LoadedExecutable_Execute',
       struct(this.handle, options, argumentLists, devices.length, inputs.length, words(results), 0, 0),
     )
-    return outputs.map(({ shape, type }, i) => {
+    const buffers = outputs.map(({ shape, type }, i) => {
       const handles = results.map(list => list.get(i))
       return new DeviceBuffer(this.client, handles, shape, type, shardings[i]!)
     })
+    const views = inputs.filter(b => b.isView)
+    if (views.length > 0 && buffers.length > 0) {
+      const ended = buffers[0]!.ready()
+      views.forEach(view => view.holdWhole(ended))
+    }
+    return buffers
   }
 
   /** Where the compiler leaves the results. */

@@ -52,6 +52,11 @@ export function text(value: string | Uint8Array): Block {
   return block
 }
 
+/** The address of a C function without effect, for a callback that must be there. */
+export function doNothing(): bigint {
+  return BigInt(koffi.address(koffi.load('libc.so.6').symbol('getpid')))
+}
+
 /** A copy of `size` bytes at an address. */
 export function bytesAt(address: bigint, size: bigint | number): Uint8Array {
   return size === 0n || size === 0 ? new Uint8Array() : new Uint8Array(koffi.view(address, Number(size))).slice()
