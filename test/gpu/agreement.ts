@@ -4,10 +4,10 @@ import type { Row } from '../../src/optimizers/index.js'
 export type Rows = Record<Method, Row[]>
 
 /** Of a first update's loss and gradient norm, relative: float32 sums in another order. */
-const FIRST = 1e-4
+const FIRST = 1e-5
 /** Of later losses: AdamW's first updates have the size of the learning rate whatever the gradient's, so that they carry the
  * difference of a gradient near zero into the weights in full. */
-const LATER = 1e-2
+const LATER = 1e-3
 
 /** How the same updates differ between two devices or backends; nothing if they agree.
  * @returns a sentence for each number that is out of tolerance */

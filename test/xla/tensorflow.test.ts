@@ -68,4 +68,12 @@ describe(`TensorFlow as the backend${setUp ? '' : ': not set up, npm run setup:t
     const said = stderr.split('\n').filter(line => line.includes('stored as f32'))
     assert.deepEqual(said, ['The backend tensorflow has no bf16 and f16: such values are stored as f32.'])
   })
+
+  it('has no meshes, and says so', async () => {
+    const { result } = await onTensorflow(`
+      let message
+      try { xla.mesh({ data: 2 }) } catch (error) { message = error.message }
+      console.log(JSON.stringify(message))`)
+    assert.match(result as string, /^xla\.mesh: tfjs runs on "tensorflow", which knows one device; needed the backend "xla"/)
+  })
 })
