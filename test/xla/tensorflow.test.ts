@@ -74,6 +74,9 @@ describe(`TensorFlow as the backend${setUp ? '' : ': not set up, npm run setup:t
       let message
       try { xla.mesh({ data: 2 }) } catch (error) { message = error.message }
       console.log(JSON.stringify(message))`)
-    assert.match(result as string, /^xla\.mesh: tfjs runs on "tensorflow", which knows one device; needed the backend "xla"/)
+    assert.match(
+      result as string,
+      /^xla\.mesh: tfjs runs on "tensorflow", which knows one device; needed the backend "xla"/,
+    )
   })
 })
