@@ -26,7 +26,7 @@ const { values: flags, positionals: names } = parseArgs({
   },
 })
 const unknown = names.find(name => !CASES.some(work => work.name.startsWith(name)))
-if (unknown) throw new Error(`bench: there is no case ${unknown}. There are: ${CASES.map(c => c.name).join(', ')}.`)
+if (unknown) fail(`there is no case ${unknown}. There are: ${CASES.map(c => c.name).join(', ')}.`)
 
 const rounds = Number(flags.rounds)
 const root = packageRoot()
@@ -73,7 +73,7 @@ if (names.length === 0 ? !flags.ours : flags.write) {
 process.exitCode = results.some(({ failures }) => failures.length > 0) ? 1 : 0
 
 function peer(program: string, kinds: readonly Kind[]): Program {
-  if (!python) throw new Error('bench: REWARDLAB_REFERENCE_PYTHON names no Python. Use npm run bench, which makes one.')
+  if (!python) return fail('REWARDLAB_REFERENCE_PYTHON names no Python. Use npm run bench, which makes one.')
   return { command: [python, join(root, 'test/bench', program)], measures: work => kinds.includes(work.kind) }
 }
 
@@ -100,4 +100,9 @@ async function run({ command, env }: Program, work: Case): Promise<Measured> {
     maxBuffer: 2 ** 24,
   })
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Measured
+}
+
+function fail(message: string): never {
+  console.error(`bench: ${message}`)
+  process.exit(1)
 }
