@@ -82,9 +82,10 @@ function given(path: string): Plugin | Missing {
   return { device: known?.device ?? 'custom', path }
 }
 
-function pluginOf(device: Device, { nvidiaDriver, sitePackages }: Machine): Plugin | Missing {
+function pluginOf(device: Device, { nvidiaDriver, tpu, sitePackages }: Machine): Plugin | Missing {
   if (device === 'cuda' && nvidiaDriver === null)
     return { missing: 'Device cuda: there is no NVIDIA driver. Install 580 or later (or 525 or later, for CUDA 12).' }
+  if (device === 'tpu' && !tpu) return { missing: 'Device tpu: there is no TPU here.' } // libtpu would search for minutes
   const kinds = KINDS.filter(kind => kind.device === device)
   const runs = ({ driver }: Kind) => !(driver !== undefined && Number(nvidiaDriver) < driver) // an unknown version may try
   const first = kinds.find(runs)

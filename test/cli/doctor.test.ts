@@ -63,7 +63,7 @@ describe('rewardlab doctor', () => {
     await writeFile(text, 'not a library')
     const cases: [NodeJS.ProcessEnv, RegExp][] = [
       [{ REWARDLAB_DEVICE: 'gpu' }, /Device "gpu" is not known\. Use cuda, tpu, cpu \(REWARDLAB_DEVICE\)/],
-      [{ REWARDLAB_DEVICE: 'tpu' }, /Device tpu: no PJRT plugin found in .*pip install libtpu/],
+      [{ REWARDLAB_DEVICE: 'tpu' }, /Device tpu: (there is no TPU here|no PJRT plugin found in .*pip install libtpu)/],
       [{ REWARDLAB_BACKEND: 'jax' }, /backend "jax" is not known\. Use xla, tensorflow or cpu \(REWARDLAB_BACKEND\)/],
       [{ REWARDLAB_PJRT_PLUGIN: join(dir, 'none.so') }, /REWARDLAB_PJRT_PLUGIN: there is no file .*none\.so/],
       [{ REWARDLAB_PJRT_PLUGIN: text }, /plugin\.so: the plugin cannot be loaded/],

@@ -51,7 +51,7 @@ describe('plugins', () => {
         findPlugins(undefined, m).map(f => 'path' in f && f.device),
         ['cpu'],
       )
-      assert.equal(file('tpu', m), TPU)
+      assert.equal(file('tpu', { ...m, tpu: true }), TPU)
     })
 
     it('libraries that are not beside the plugin are named', () => {
@@ -68,7 +68,10 @@ describe('plugins', () => {
   })
 
   describe('say what is missing and what to do', () => {
-    it('no driver', () => assert.match(missing('cuda', machine([CUDA13]))!, /no NVIDIA driver\. Install 580 or later/))
+    it('no driver, no TPU', () => {
+      assert.match(missing('cuda', machine([CUDA13]))!, /no NVIDIA driver\. Install 580 or later/)
+      assert.equal(missing('tpu', machine([TPU])), 'Device tpu: there is no TPU here.')
+    })
 
     it('a driver too old for any plugin', () =>
       assert.match(
