@@ -32,6 +32,10 @@ const FUNCTIONS = `
   .trim()
   .split(/\s+/)
 
+// What the plugin may use of the stack, as a thread has it: its compiler recurses, and overflows koffi's 128 KB for asynchronous calls.
+const STACK = 8 * 2 ** 20
+koffi.config({ sync_stack_size: STACK, async_stack_size: STACK })
+
 const HEADER_WORDS = 5 // struct_size, extension_start, then PJRT_Api_Version { struct_size, extension_start, major:int, minor:int }
 const FUNCTION = koffi.proto('uintptr_t PJRT_Function(uintptr_t)')
 const DELETER = koffi.proto('void PJRT_Deleter(uintptr_t)')
