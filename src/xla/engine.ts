@@ -42,8 +42,9 @@ export class Engine {
     executed: 0,
     hostKernels: 0,
   }
-  /** By {@link programKey}, least recently used first. One that is dropped lives on while a jitted function holds it. */
-  private readonly programs = new Map<string, Executable>()
+  /** By {@link programKey}. One that is dropped lives on while a jitted function holds it. */
+  private readonly programs = new Map<string, { executable: Executable; used: number }>()
+  private uses = 0
   private readonly compiling = new Map<string, Promise<Executable>>()
 
   constructor(
@@ -61,11 +62,8 @@ export class Engine {
   program(text: string): Executable {
     const mesh = meshOf(text)
     const key = this.key(text, mesh)
-    const known = this.programs.get(key)
-    if (known) {
-      this.stats.cacheHits++
-      return this.keep(key, known)
-    }
+    const known = this.known(key)
+    if (known) return known
     const start = performance.now()
     const stored = this.cache?.read(key)
     if (stored)
@@ -81,8 +79,8 @@ export class Engine {
   prepare(text: string): Promise<Executable> {
     const mesh = meshOf(text)
     const key = this.key(text, mesh)
-    const known = this.programs.get(key)
-    if (known) return Promise.resolve(this.keep(key, known))
+    const known = this.known(key)
+    if (known) return Promise.resolve(known)
     let pending = this.compiling.get(key)
     if (!pending) {
       pending = this.prepareNew(key, text, mesh).finally(() => this.compiling.delete(key))
@@ -125,10 +123,21 @@ export class Engine {
     return this.keep(key, executable)
   }
 
+  private known(key: string): Executable | undefined {
+    const known = this.programs.get(key)
+    if (!known) return undefined
+    this.stats.cacheHits++
+    known.used = this.uses++
+    return known.executable
+  }
+
+  /** Keeps a program in place of the one that was not used for longest. */
   private keep(key: string, executable: Executable): Executable {
-    this.programs.delete(key)
-    this.programs.set(key, executable)
-    if (this.programs.size > this.programsKept) this.programs.delete(this.programs.keys().next().value!)
+    this.programs.set(key, { executable, used: this.uses++ })
+    if (this.programs.size > this.programsKept) {
+      const [[oldest]] = [...this.programs].sort(([, a], [, b]) => a.used - b.used) as [[string, unknown]]
+      this.programs.delete(oldest)
+    }
     return executable
   }
 

@@ -1,7 +1,7 @@
 import { PjrtApi } from './api.js'
 import { Guards } from './guards.js'
 import type { Guard } from './guards.js'
-import { Block, bytesAt, doNothing, tuneAllocator, stringAt, struct, text, words } from './memory.js'
+import { Block, bytesAt, doNothing, tuneMemory, stringAt, struct, text, words } from './memory.js'
 import type { Word } from './memory.js'
 import { compileOptions, outputTilings } from './spmd.js'
 import { shardingFromTiling } from '../sharding.js'
@@ -40,7 +40,7 @@ export class PjrtClient {
     readonly api: PjrtApi,
     options: CreateOptions = {},
   ) {
-    tuneAllocator()
+    tuneMemory()
     api.call('Plugin_Initialize', struct())
     const named = Object.entries(options).flatMap(namedValue)
     const args = struct(words(named), Object.keys(options).length, 0, 0, 0, 0, 0, 0, 0)

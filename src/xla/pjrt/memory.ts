@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import koffi from 'koffi'
 
 const ARENAS = 2
@@ -66,10 +67,14 @@ export function stringAt(address: bigint, size: bigint | number): string {
   return new TextDecoder().decode(bytesAt(address, size))
 }
 
-/** Settings of glibc's allocator; elsewhere nothing. Large freed blocks are kept for the next program: by default they return to the
- * system, and each step pays for fresh pages (a train step on the CPU took 1.7 times the processor time). Threads share a few
- * arenas: with one each, which is the default, what one frees another cannot use, and memory grows for thousands of steps. */
-export function tuneAllocator(): void {
+/** Settings of the process that keep its memory as it is from step to step.
+ *
+ * glibc keeps large freed blocks for the next program: by default they return to the system, and each step pays for fresh pages (a
+ * train step on the CPU took 1.7 times the processor time). Threads share a few arenas: with one each, which is the default, what
+ * one frees another cannot use, and memory grows for thousands of steps. V8 no longer puts objects where it rarely collects because
+ * many of their kind survived: a state's buffers do, until the next step. */
+export function tuneMemory(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring')
   const [M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX] = [-1, -4, -8]
   try {
     const mallopt = koffi.load('libc.so.6').func('int mallopt(int, int)')
