@@ -3,17 +3,15 @@ import { treeOf, type Parameter } from '../io/checkpoint.js'
 import type { Fields } from '../io/json.js'
 import {
   attention,
-  causalMask,
   gatedMlp,
   linear,
   rmsNorm,
   rotaryAngles,
   rotate,
-  visibility,
+  type AttentionMask,
   type GatedMlp,
   type Linear,
   type Rotary,
-  type Visibility,
 } from '../nn/index.js'
 import { astype, disposeTree, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
 import type { CausalModel, KeyValueCache, TokenInput } from './causalModel.js'
@@ -102,12 +100,12 @@ export function qwen2(config: Qwen2Config): CausalModel {
 
   const finish = (w: Qwen2Weights, x: tf.Tensor) => rmsNorm(x, w.norm.weight, eps) // [B, T, C]
 
-  function start(w: Qwen2Weights, input: TokenInput): [tf.Tensor, Rotary, Visibility] {
+  function start(w: Qwen2Weights, input: TokenInput): [tf.Tensor, Rotary, AttentionMask] {
     const positions = input.position_ids ?? tf.expandDims(tf.range(0, input.input_ids.shape[1]!, 1, 'int32'), 0)
     return [
       embed(w, input.input_ids),
       rotaryAngles(positions, D, config.rope_theta),
-      visibility(causalMask(input.attention_mask)),
+      { causal: true, keyMask: input.attention_mask },
     ]
   }
 
@@ -121,9 +119,9 @@ export function qwen2(config: Qwen2Config): CausalModel {
 
     hidden(weights, input) {
       const w = weights as unknown as Qwen2Weights
-      const [x, rotary, see] = start(w, input)
+      const [x, rotary, mask] = start(w, input)
       const body = (x: tf.Tensor, w: TensorTree): [tf.Tensor, null] => [
-        layer(x, w, rotary, (q, k, v) => attention(q, k, v, see)),
+        layer(x, w, rotary, (q, k, v) => attention(q, k, v, mask)),
         null,
       ]
       // Keeping every intermediate for the gradient costs more memory traffic than computing a layer once more.
@@ -137,12 +135,12 @@ export function qwen2(config: Qwen2Config): CausalModel {
 
     prefill(weights, input) {
       const w = weights as unknown as Qwen2Weights
-      const [x, rotary, see] = start(w, input)
+      const [x, rotary, mask] = start(w, input)
       const body = (x: tf.Tensor, w: TensorTree): [tf.Tensor, KeyValueCache] => {
         let cache!: KeyValueCache
         const next = layer(x, w, rotary, (q, keys, values) => {
           cache = { keys, values }
-          return attention(q, keys, values, see)
+          return attention(q, keys, values, mask)
         })
         return [next, cache]
       }
@@ -156,7 +154,6 @@ export function qwen2(config: Qwen2Config): CausalModel {
     decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
       const w = weights as unknown as Qwen2Weights
       const rotary = rotaryAngles(position_ids, D, config.rope_theta)
-      const see = visibility(tf.expandDims(visible, 1)) // [B, 1, S]
       const written: KeyValueCache[] = []
       const last = layers.reduce<tf.Tensor>(
         (x, layerWeights, i) =>
@@ -164,7 +161,7 @@ export function qwen2(config: Qwen2Config): CausalModel {
             const keys = dynamicUpdateSlice(caches[i]!.keys, k, [0, 0, at, 0]) // [B, K, S, D]
             const values = dynamicUpdateSlice(caches[i]!.values, v, [0, 0, at, 0]) // [B, K, S, D]
             written.push({ keys, values })
-            return attention(q, keys, values, see)
+            return attention(q, keys, values, { keyMask: visible })
           }),
         embed(w, input_ids),
       )

@@ -1,4 +1,5 @@
-export { attention, causalMask, visibility, type Visibility } from './attention.js'
+export { attention, type AttentionOptions } from './attention.js'
+export type { AttentionMask } from './attentionMask.js'
 export { entropy } from './entropy.js'
 export { gatedMlp, type GatedMlp } from './gatedMlp.js'
 export { linear, type Linear } from './linear.js'

@@ -1,0 +1,51 @@
+import * as tf from '@tensorflow/tfjs-core'
+
+/** Which keys each query may attend to, as data. A key is seen if everything that is given allows it. */
+export interface AttentionMask {
+  /** Query i sees key j if j ≤ offset + i. */
+  causal?: boolean
+  /** With `causal`, only the last so many of these: j > offset + i − window. */
+  window?: number
+  /** Place of the first query among the keys: how many stand before it in a cache. A number, or an int32 scalar. Default 0. */
+  offset?: number | tf.Tensor
+  /** 0 for keys that nobody may see, such as padding [B, S]. */
+  keyMask?: tf.Tensor
+  /** A query sees the keys of its own segment: packed documents, windows of an image. q [B, T], kv [B, S], int32. */
+  segments?: { q: tf.Tensor; kv: tf.Tensor }
+}
+
+/** Added to the scores of what is hidden; finite, so that a query that sees nothing gives no NaN. */
+export const HIDDEN = -1e9
+
+/** Places from, from + 1, … [n] int32. */
+export const places = (n: number, from: number | tf.Tensor = 0): tf.Tensor =>
+  tf.add(tf.range(0, n, 1, 'int32'), typeof from === 'number' ? tf.scalar(from, 'int32') : from)
+
+/** Whether queries see keys; `keyMask` and `segments` are those of these queries and keys.
+ * @param rows places of the queries among the keys [T] int32
+ * @param columns places of the keys [S] int32
+ * @returns bool, broadcasts to [B, T, S]; null if nothing is hidden */
+export function visible(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask): tf.Tensor | null {
+  const { causal, window, keyMask, segments } = mask
+  const [i, j] = [tf.reshape(rows, [1, -1, 1]), tf.reshape(columns, [1, 1, -1])]
+  return every([
+    causal && tf.lessEqual(j, i),
+    window !== undefined && tf.greater(j, tf.sub(i, tf.scalar(window, 'int32'))),
+    keyMask && tf.cast(tf.expandDims(keyMask, 1), 'bool'),
+    segments && tf.equal(tf.expandDims(segments.q, 2), tf.expandDims(segments.kv, 1)),
+  ])
+}
+
+/** The logical and of those conditions that are there. */
+export function every(conditions: readonly (tf.Tensor | false | undefined)[]): tf.Tensor | null {
+  const given = conditions.filter(c => c instanceof tf.Tensor)
+  return given.length ? given.reduce((a, b) => tf.logicalAnd(a, b)) : null
+}
+
+/** What is added to scores [B, K, G, T, S]: 0, or {@link HIDDEN}.
+ * @param seen bool, broadcasts to [B, T, S]
+ * @returns f32, broadcasts to [B, 1, 1, T, S] */
+export function hiding(seen: tf.Tensor): tf.Tensor {
+  const [b, t, s] = seen.shape as [number, number, number]
+  return tf.mul(tf.cast(tf.logicalNot(tf.reshape(seen, [b, 1, 1, t, s])), 'float32'), HIDDEN)
+}
