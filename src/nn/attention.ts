@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { astype, typeOf } from '../xla/index.js'
+import { astype, typeOf, wideMatMul } from '../xla/index.js'
 import { hiding, places, visible, type AttentionMask } from './attentionMask.js'
 import { blockwiseAttention } from './blockwiseAttention.js'
 
@@ -55,7 +55,7 @@ function dense(
   const [, heads, s] = k.shape as [number, number, number]
   const group = h / heads
   const split = tf.transpose(tf.reshape(q, [b, t, heads, group, d]), [0, 2, 3, 1, 4]) // [B, K, G, T, D]
-  const products = astype(tf.matMul(tf.reshape(split, [b, heads, group * t, d]), k, false, true), 'f32') // [B, K, G·T, S]
+  const products = wideMatMul(tf.reshape(split, [b, heads, group * t, d]), k, false, true) // [B, K, G·T, S]
   let scores = tf.mul(tf.reshape(products, [b, heads, group, t, s]), scale) // [B, K, G, T, S]
   if (bias) scores = tf.add(scores, tf.reshape(bias, [bias.shape[0]!, heads, group, t, s]))
   const seen = visible(places(t, mask.offset), places(s), mask) // [B, T, S]

@@ -7,6 +7,7 @@ import {
   tensorsOf,
   typeOf,
   whileLoop,
+  wideMatMul,
   withTensors,
 } from '../xla/index.js'
 import { taping } from '../xla/record.js'
@@ -34,8 +35,7 @@ export function blockwiseAttention(
     return {
       value: out,
       gradFunc: (dOut: tf.Tensor, saved: tf.Tensor[]) => {
-        if (taping())
-          throw new Error('attention: the blockwise form is differentiated once. Ask for the dense one: { block: null }.')
+        if (taping()) throw new Error('attention: the blockwise form is differentiated once.')
         const [q, k, v, out, logSum, ...given] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
         const blocks = blocksOf(q, k, withTensors(mask, given), scale, block)
         return backward(q, k, v, out, logSum, dOut, blocks)
@@ -119,9 +119,9 @@ function backward(
   return [heads(blocks.join(dq)), astype(blocks.cropped(dk), typeOf(k)), astype(blocks.cropped(dv), typeOf(v))]
 }
 
-/** A product in the type of b, kept in f32. */
+/** A product in the type of b, its sums in f32. */
 const product = (a: tf.Tensor, b: tf.Tensor, transposeA = false, transposeB = false): tf.Tensor =>
-  astype(tf.matMul(astype(a, typeOf(b)), b, transposeA, transposeB), 'f32')
+  wideMatMul(astype(a, typeOf(b)), b, transposeA, transposeB)
 
 type Blocks = ReturnType<typeof blocksOf>
 

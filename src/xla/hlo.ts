@@ -338,8 +338,8 @@ function productType(a: Node, b: Node): ElementType {
 const accumulator = (type: ElementType): ElementType => (isFloat(type) ? 'f32' : sumType(type))
 
 /** Generalised matrix product: batch axes, then the free axes of a, then those of b. Floats are accumulated in f32 and come
- * back in their type; the product of 8-bit integers is s32. */
-export function dot(a: Node, b: Node, { batch, contract }: DotAxes): Node {
+ * back in their type, or `wide` in f32; the product of 8-bit integers is s32. */
+export function dot(a: Node, b: Node, { batch, contract }: DotAxes, wide = false): Node {
   const extents = (side: 0 | 1, x: Node) => [...batch[side], ...contract[side]].map(i => x.shape[i]!)
   if (!same(extents(0, a), extents(1, b)))
     throw new Error(
@@ -357,7 +357,7 @@ export function dot(a: Node, b: Node, { batch, contract }: DotAxes): Node {
     `rhs_batching_dimensions = ${list(batch[1])}, lhs_contracting_dimensions = ${list(contract[0])}, ` +
     `rhs_contracting_dimensions = ${list(contract[1])}>, precision_config = ${HIGHEST}`
   const product = new Node('stablehlo.dot_general', [p, q], attributes, shape, accumulator(type))
-  return isFloat(type) ? convert(product, type) : product
+  return isFloat(type) && !wide ? convert(product, type) : product
 }
 
 export interface Convolution {

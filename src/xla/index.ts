@@ -5,7 +5,7 @@
  *   scan, whileLoop, cond      loops and branches inside a program
  *   mesh, shard, constrain     tensors and programs on several devices
  *   dynamicSlice, dynamicUpdateSlice
- *   astype, typeOf, autocast   element types
+ *   astype, typeOf, autocast, wideMatMul   element types
  *   copy                       memory of its own
  *   random          counter-based random numbers with keys
  *   sync, stats, memory        what the engine does */
@@ -25,7 +25,7 @@ export type { Jitted, JitOptions } from './jit.js'
 export { constrain, mesh, placement, shard } from './mesh.js'
 export type { Mesh, Spec } from './sharding.js'
 export { packageRoot } from './plugins.js'
-export { astype, copy, dynamicSlice, dynamicUpdateSlice, storesHalf, typeOf, unstack } from './slices.js'
+export { astype, copy, dynamicSlice, dynamicUpdateSlice, storesHalf, typeOf, unstack, wideMatMul } from './slices.js'
 export { start, startProblems } from './start.js'
 export type { StartOptions } from './start.js'
 export type { GpuOptions } from './gpuOptions.js'

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
-import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, listed } from './kernels/engine.js'
+import { ASTYPE, COPY, DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, WIDE_MATMUL, listed } from './kernels/engine.js'
 import { mapTensors, tensorsOf } from './tree.js'
 import type { TensorTree } from './tree.js'
 import { ELEMENT, isFloat } from './types.js'
@@ -29,6 +29,23 @@ export function typeOf(x: tf.Tensor): ElementType {
   if (onXla()) return backend().storage(x).type
   return x.dtype === 'bool' ? 'pred' : x.dtype === 'int32' ? 's32' : 'f32'
 }
+
+/** tf.matMul, but the product of half-precision tensors is f32, as its sums are, and not rounded. Differentiable; the gradient
+ * is computed in the operands' type. */
+export function wideMatMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transposeB = false): tf.Tensor {
+  if (!onXla()) return tf.matMul(a, b, transposeA, transposeB)
+  return tf.engine().runKernel(WIDE_MATMUL, { a, b }, { transposeA, transposeB })
+}
+
+tf.registerGradient({
+  kernelName: WIDE_MATMUL,
+  inputsToSave: ['a', 'b'],
+  gradFunc: (dy, saved, attrs) => {
+    const [a, b] = saved.map(typeOf)
+    const rounded = a === b ? astype(dy as tf.Tensor, a!) : dy
+    return tf.getGradient(tf.BatchMatMul).gradFunc(rounded, saved, attrs)
+  },
+})
 
 /** A copy with memory of its own (tfjs's clone shares it), which may be donated. */
 export function copy<T extends tf.Tensor>(x: T): T {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { astype, copy, dynamicSlice, dynamicUpdateSlice, scan } from '../../src/xla/index.js'
+import { astype, copy, dynamicSlice, dynamicUpdateSlice, scan, wideMatMul } from '../../src/xla/index.js'
 import type { Draw } from './draw.js'
 
 /* How each kernel of the backend is exercised: one entry a kernel, in families. */
@@ -856,6 +856,11 @@ const engine: Record<string, Case> = {
     tolerance: 2 ** -8, // bf16 keeps 8 bits
   }),
   XlaCopy: make(d => ({ inputs: [d.uniform(d.shape())], run: x => copy(x) })),
+  XlaWideMatMul: finite(d => {
+    const [transposeA, transposeB] = [d.run === 1, d.run === 2]
+    const [p, q] = [transposeA ? [2, 4, 3] : [2, 3, 4], transposeB ? [2, 5, 4] : [2, 4, 5]]
+    return { inputs: [d.uniform(p), d.uniform(q)], run: (x, y) => wideMatMul(x, y, transposeA, transposeB) }
+  }),
   XlaDynamicSlice: make(d => ({
     inputs: [d.uniform([4, 5])],
     run: x => dynamicSlice(x, [tf.scalar(d.run, 'int32'), 9], [2, 3]),

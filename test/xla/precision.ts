@@ -28,6 +28,7 @@ const WIDE: Record<string, string> = {
   SparseSegmentMean: 'runs on the host',
   SparseSegmentSum: 'runs on the host',
   XlaAstype: 'the case converts to f32',
+  XlaWideMatMul: 'sums stay in f32',
 }
 
 const list = (r: tf.Tensor | tf.Tensor[]): tf.Tensor[] => (Array.isArray(r) ? r : [r])

@@ -4,6 +4,7 @@ import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
 import type { Sharding } from '../sharding.js'
 import type { ElementType } from '../types.js'
+import { matmul } from './matmul.js'
 import { kernel, listKernel } from './register.js'
 
 /* Kernels that tfjs does not know: element types it has no name for, shardings, and slices at computed positions. */
@@ -13,6 +14,7 @@ export const DYNAMIC_SLICE = 'XlaDynamicSlice'
 export const DYNAMIC_UPDATE_SLICE = 'XlaDynamicUpdateSlice'
 export const COPY = 'XlaCopy'
 export const CONSTRAIN = 'XlaConstrain'
+export const WIDE_MATMUL = 'XlaWideMatMul'
 
 type X = { x: TensorInfo }
 
@@ -28,6 +30,10 @@ tf.registerGradient({
   kernelName: CONSTRAIN,
   gradFunc: (dy, _, attrs) => ({ x: () => tf.engine().runKernel(CONSTRAIN, { x: dy as tf.Tensor }, attrs) }),
 })
+
+kernel<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(WIDE_MATMUL, ({ a, b }, { transposeA, transposeB }) =>
+  matmul(a, b, transposeA, transposeB, true),
+)
 
 const starts = (nodes: Node[]): Node[] => nodes.map(n => hlo.convert(n, 's32'))
 

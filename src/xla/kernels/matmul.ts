@@ -9,8 +9,8 @@ kernel<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(tf.BatchMatMul, ({ a, b }, { t
   matmul(a, b, transposeA, transposeB),
 )
 
-/** a [..., M, K] × b [..., K, N] → [..., M, N]; leading axes broadcast. */
-export function matmul(a: Node, b: Node, transposeA = false, transposeB = false): Node {
+/** a [..., M, K] × b [..., K, N] → [..., M, N]; leading axes broadcast. `wide`: sums in half precision stay in f32. */
+export function matmul(a: Node, b: Node, transposeA = false, transposeB = false, wide = false): Node {
   if (a.shape.length < 2 || b.shape.length < 2)
     throw new Error(`matMul: got [${a.shape.join(',')}] and [${b.shape.join(',')}]; needed at least two axes each`)
   const lead = hlo.broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))
@@ -20,10 +20,10 @@ export function matmul(a: Node, b: Node, transposeA = false, transposeB = false)
   const batch = lead.map((_, i) => i)
   const [inA, inB] = [transposeA ? n : n + 1, transposeB ? n + 1 : n]
   if (transposeB && p.shape[2 * n + 1 - inA]! <= FEW_ROWS) {
-    const product = hlo.dot(q, p, { batch: [batch, batch], contract: [[inB], [inA]] }) // [..., N, M]
+    const product = hlo.dot(q, p, { batch: [batch, batch], contract: [[inB], [inA]] }, wide) // [..., N, M]
     return hlo.transpose(hlo.barrier([product])[0]!, [...batch, n + 1, n]) // without the barrier XLA turns it back
   }
-  return hlo.dot(p, q, { batch: [batch, batch], contract: [[inA], [inB]] })
+  return hlo.dot(p, q, { batch: [batch, batch], contract: [[inA], [inB]] }, wide)
 }
 
 /** Up to so many rows, x·Wᵀ is computed as (W·xᵀ)ᵀ: on the CPU, half the time, since W is read along its rows. */
