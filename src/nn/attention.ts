@@ -57,7 +57,7 @@ function dense(
   const split = tf.transpose(tf.reshape(q, [b, t, heads, group, d]), [0, 2, 3, 1, 4]) // [B, K, G, T, D]
   const products = wideMatMul(tf.reshape(split, [b, heads, group * t, d]), k, false, true) // [B, K, G·T, S]
   let scores = tf.mul(tf.reshape(products, [b, heads, group, t, s]), scale) // [B, K, G, T, S]
-  if (bias) scores = tf.add(scores, tf.reshape(bias, [bias.shape[0]!, heads, group, t, s]))
+  if (bias) scores = tf.add(scores, tf.reshape(bias, [bias.shape[0], heads, group, t, s]))
   const seen = visible(places(t, mask.offset), places(s), mask) // [B, T, S]
   if (seen) scores = tf.add(scores, hiding(seen))
   const weights = astype(tf.softmax(scores), typeOf(v))

@@ -204,7 +204,7 @@ function spansOf(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask, N: nu
     tf.fill([N, M], 1, 'bool'),
     causal && tf.lessEqual(left, tf.expandDims(last, 1)),
     window !== undefined && tf.greater(right, tf.sub(tf.expandDims(first, 1), tf.scalar(window, 'int32'))),
-    keyMask && tf.any(tf.reshape(tf.cast(keyMask, 'bool'), [keyMask.shape[0]!, M, -1]), [0, 2]),
+    keyMask && tf.any(tf.reshape(tf.cast(keyMask, 'bool'), [keyMask.shape[0], M, -1]), [0, 2]),
     segments && overlap(segments.q, segments.kv),
   ])! // [N, M]
   const numbers = places(M) // [M]

@@ -63,7 +63,7 @@ export interface Region {
  *
  * Lazy nodes are counted: tensors, compiled functions and held nodes that read a node hold it. A node takes hold of its
  * operands when it is first held itself (what nobody asks for holds nothing); when the last holder lets go, its memory is
- * returned and it lets go of them. Nodes of a trace have no memory and hold nothing. */
+ * returned and it lets go of them, until it is held again. Nodes of a trace have no memory and hold nothing. */
 export class Node implements ValueType {
   readonly trace = Trace.current
   operands: readonly Node[]
@@ -148,8 +148,9 @@ export class Node implements ValueType {
   materialize(buffer: DeviceBuffer): void {
     this.buffer = buffer
     livePending.delete(this)
-    if (this.holders === 0) this.operands = NONE
-    for (const operand of this.letGo()) operand.release()
+    const held = this.holders > 0 ? this.letGo() : NONE
+    this.operands = NONE
+    for (const operand of held) operand.release()
   }
 
   get heldByTensor(): boolean {
@@ -163,10 +164,8 @@ export class Node implements ValueType {
   /** The operands that the node held: it has its value, or nobody needs it any more. */
   private letGo(): readonly Node[] {
     if (this.trace !== null || this.operands.length === 0) return NONE
-    const operands = this.operands
-    this.operands = NONE
     recorded.count--
-    return operands
+    return this.operands
   }
 }
 

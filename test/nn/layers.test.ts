@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { attention, gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
+import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
 import { start } from '../../src/xla/index.js'
 import { checkGradient, close, noise, values } from './numbers.js'
 

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-cpu'
 import { backend } from '../../src/xla/backend.js'
 import { Node } from '../../src/xla/graph.js'
-import { astype, start, stats, sync, typeOf } from '../../src/xla/index.js'
+import { astype, scan, start, stats, sync, typeOf } from '../../src/xla/index.js'
 
 const values = (t: tf.Tensor): number[] => Array.from(t.dataSync())
 
@@ -54,6 +54,12 @@ describe('lazy graph', function () {
     f(tf.ones([7]))
     assert.equal(counted(() => f(tf.fill([7], 2.5))).compiled <= 1, true)
     assert.equal(counted(() => f(tf.fill([7], 3.5))).compiled, 0)
+  })
+
+  it('an operation that a loop alone held may be read by what comes after', () => {
+    const rows = tf.reshape(tf.mul(tf.tensor1d([1, 2, 3, 4]), 2), [2, 2]) // a view: each reader records the reshape anew
+    const [, ys] = scan((none: tf.Tensor[], x: tf.Tensor) => [none, tf.add(x, 1)], [], rows)
+    assert.deepEqual(values(ys), [3, 5, 7, 9])
   })
 
   it('is cut when it grows past its bound', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { astype, autocast, fromBytes, jit, start, sync, typeOf } from '../../src/xla/index.js'
+import { astype, autocast, fromBytes, jit, start, sync, typeOf, wideMatMul } from '../../src/xla/index.js'
 import type { ElementType } from '../../src/xla/index.js'
 import { promote } from '../../src/xla/types.js'
 import { wrongTypes, wrongValues } from './precision.js'
@@ -100,6 +100,16 @@ describe('element types', function () {
         'bf16',
         [600],
       ],
+    })
+  })
+
+  it('wideMatMul keeps a sum that the operands could not hold', async () => {
+    const [a, b] = [tf.reshape(floats([256, 1], 'bf16'), [1, 2]), tf.reshape(floats([1, 1], 'bf16'), [2, 1])]
+    const [da, db] = tf.grads((a, b) => wideMatMul(a, b))([a, b]) as [tf.Tensor, tf.Tensor]
+    await expect({
+      product: [tf.reshape(wideMatMul(a, b), [1]), 'f32', [257]],
+      'gradient of a': [tf.reshape(da, [2]), 'bf16', [1, 1]],
+      'gradient of b': [tf.reshape(db, [2]), 'bf16', [256, 1]],
     })
   })
 
