@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { astype } from '../xla/index.js'
 
 /** Log-probabilities of given tokens under softmax(logits). Its gradient, 1 at the token − softmax(logits), is one pass over
  * the logits, where that of a log-softmax and a choice takes several.
  * @param logits [..., V]
  * @param ids [...] int32
- * @returns [...] */
+ * @returns [...] float32, whatever the logits' type */
 export function tokenLogProbs(logits: tf.Tensor, ids: tf.Tensor): tf.Tensor {
   const vocabulary = logits.shape.at(-1)!
   const at = tf.reshape(ids, [-1, 1]) // [N, 1]
@@ -19,6 +20,6 @@ export function tokenLogProbs(logits: tf.Tensor, ids: tf.Tensor): tf.Tensor {
         return tf.mul(tf.sub(tf.cast(chosen, 'float32'), tf.exp(tf.sub(x!, sum!))), dy)
       },
     }
-  })(tf.reshape(logits, [-1, vocabulary]))
+  })(tf.reshape(astype(logits, 'f32'), [-1, vocabulary])) // in half precision a loss of 10 has one digit after the point
   return tf.reshape(logProbs, ids.shape)
 }

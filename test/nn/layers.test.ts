@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
-import { start } from '../../src/xla/index.js'
+import { astype, start, typeOf } from '../../src/xla/index.js'
 import { checkGradient, close, noise, values } from './numbers.js'
 
 describe('layers', () => {
@@ -58,5 +58,13 @@ describe('layers', () => {
     const ids = tf.tensor1d([1, 2], 'int32')
     close(await values(tokenLogProbs(logits, ids)), [Math.log(0.5), Math.log(0.8)])
     await checkGradient(x => tokenLogProbs(x, ids), noise(10, [2, 3]))
+  })
+
+  it('tokenLogProbs computes in float32 on bf16 logits; their gradient is bf16', async () => {
+    const [half, ids] = [astype(noise(10, [2, 300]), 'bf16'), tf.tensor1d([7, 250], 'int32')]
+    const found = tokenLogProbs(half, ids)
+    assert.equal(typeOf(found), 'f32')
+    close(await values(found), await values(tokenLogProbs(astype(half, 'f32'), ids)))
+    assert.equal(typeOf(tf.grad((x: tf.Tensor) => tf.sum(tokenLogProbs(x, ids)))(half)), 'bf16')
   })
 })
