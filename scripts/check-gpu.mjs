@@ -72,5 +72,6 @@ function testProgram() {
     fs.readdirSync(inRoot(`dist/test/${folder}`)).map(file => `../${folder}/${file}`),
   )
   const imports = files.filter(file => file.endsWith('.test.js')).map(file => `  await import('${file}')`)
-  return ["import { runTests } from './runTests.js'", 'await runTests(async () => {', ...imports, '})'].join('\n')
+  const run = ['const results = await runTests(async () => {', ...imports, '})', 'console.log(JSON.stringify(results))']
+  return ["import { runTests } from './runTests.js'", ...run].join('\n')
 }

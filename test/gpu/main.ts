@@ -10,6 +10,7 @@ import { METHODS } from '../acceptance/shortRuns.js'
 import { CASES, type Measured } from '../bench/cases.js'
 import { expected } from '../conformance/expected.js'
 import { differences, stepTimes, type Rows } from './agreement.js'
+import type { TestResults } from './runTests.js'
 
 /** By the first letter of their names, so that processes can share the work. */
 const SPECS = ['a', 'b', 'c', '[de]', '[f-l]', 'm', '[n-q]', 'r', 's', '[t-z]', '[^a-z]']
@@ -72,7 +73,7 @@ async function conformance(): Promise<Outcome> {
 /** The unit tests of optimizers and layers: values by hand, finite differences, fixtures of TRL. */
 async function tests(): Promise<Outcome> {
   const { lines } = await run('dist/test/gpu/tests.js', [])
-  const { passes, failures } = JSON.parse(lines.at(-1)!) as { passes: number; failures: string[] }
+  const { passes, failures } = JSON.parse(lines.at(-1)!) as TestResults
   return { result: `${passes} tests passed, ${failures.length} failed`, problems: failures }
 }
 

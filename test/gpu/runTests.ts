@@ -2,8 +2,14 @@ import Mocha from 'mocha'
 
 const TIMEOUT = 600_000 // ms a test: programs are compiled for the device
 
-/** Runs the tests that `load` defines, and prints what came of them as one line of JSON. */
-export async function runTests(load: () => Promise<void>): Promise<void> {
+/** What came of tests: how many passed, and the titles and messages of those that did not. */
+export interface TestResults {
+  passes: number
+  failures: string[]
+}
+
+/** Runs the tests that `load` defines. */
+export async function runTests(load: () => Promise<void>): Promise<TestResults> {
   const mocha = new Mocha({ timeout: TIMEOUT, reporter: class {} as never })
   mocha.suite.emit('pre-require', globalThis, '', mocha)
   await load()
@@ -14,6 +20,5 @@ export async function runTests(load: () => Promise<void>): Promise<void> {
     runner.on('pass', () => passes++)
     runner.on('fail', (test, error: Error) => failures.push(`${test.fullTitle()}: ${error.message}`))
   })
-  console.log(JSON.stringify({ passes, failures }))
-  process.exitCode = failures.length === 0 ? 0 : 1
+  return { passes, failures }
 }

@@ -407,7 +407,7 @@ export class Executable {
 }
 
 /** The words of a PJRT_NamedValue: its size, no extension, name, type, value (a union), number of elements. */
-function namedValue([name, value]: [string, CreateOptions[string]]): Word[] {
+export function namedValue([name, value]: [string, CreateOptions[string]]): Word[] {
   const named = (type: number, word: Word, elements = 1) => [56, 0, text(name), name.length, type, word, elements]
   if (typeof value === 'string') return named(0, text(value), value.length)
   if (typeof value === 'bigint') return named(1, value)
