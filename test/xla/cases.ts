@@ -1,5 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { astype, copy, dynamicSlice, dynamicUpdateSlice, scan, wideMatMul } from '../../src/xla/index.js'
+import {
+  astype,
+  constrain,
+  copy,
+  dynamicSlice,
+  dynamicUpdateSlice,
+  mesh,
+  scan,
+  wideMatMul,
+} from '../../src/xla/index.js'
 import type { Draw } from './draw.js'
 
 /* How each kernel of the backend is exercised: one entry a kernel, in families. */
@@ -855,6 +864,11 @@ const engine: Record<string, Case> = {
   XlaAstype: make(d => ({ inputs: [d.uniform(d.shape())], run: x => astype(astype(x, 'bf16'), 'f32') }), {
     tolerance: 2 ** -8, // bf16 keeps 8 bits
   }),
+  XlaConstrain: make(d => ({
+    inputs: [d.uniform([4, 3])],
+    run: x => constrain(x, mesh({ data: 2 }), ['data', null]),
+    reference: x => tf.clone(x),
+  })),
   XlaCopy: make(d => ({ inputs: [d.uniform(d.shape())], run: x => copy(x) })),
   XlaWideMatMul: finite(d => {
     const [transposeA, transposeB] = [d.run === 1, d.run === 2]
