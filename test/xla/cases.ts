@@ -861,9 +861,14 @@ const engine: Record<string, Case> = {
     inputs: [tf.mul(tf.oneHot(d.ints([2], 0, 4), 4), 200)],
     run: x => tf.multinomial(x as tf.Tensor2D, 5, 3),
   })),
-  XlaAstype: make(d => ({ inputs: [d.uniform(d.shape())], run: x => astype(astype(x, 'bf16'), 'f32') }), {
-    tolerance: 2 ** -8, // bf16 keeps 8 bits
-  }),
+  XlaAstype: make(
+    d => ({
+      inputs: [d.uniform(d.shape())],
+      run: x => astype(astype(x, 'bf16'), 'f32'),
+      reference: x => tf.clone(x),
+    }),
+    { tolerance: 2 ** -8 }, // bf16 keeps 8 bits
+  ),
   XlaConstrain: make(d => ({
     inputs: [d.uniform([4, 3])],
     run: x => constrain(x, mesh({ data: 2 }), ['data', null]),
