@@ -151,8 +151,7 @@ export class XlaBackend extends tf.KernelBackend {
     const node = this.readable(entry.node)
     node.retain()
     try {
-      await this.engine.materializeAsync([node])
-      return fromDevice(await this.engine.buffer(node).readAsync(), node.type)
+      return fromDevice(await this.engine.readAsync(node), node.type)
     } finally {
       node.release()
     }
@@ -163,7 +162,7 @@ export class XlaBackend extends tf.KernelBackend {
     if (!entry.node) return this.hostValues(entry)
     const node = this.readable(entry.node)
     if (node.host) return fromDevice(node.host.slice(), node.type)
-    return fromDevice(this.engine.buffer(node).read(), node.type)
+    return fromDevice(this.engine.read(node), node.type)
   }
 
   private hostValues(entry: Entry): BackendValues {

@@ -4,44 +4,20 @@ import type { Node, ValueType } from './graph.js'
 import { PjrtApi } from './pjrt/api.js'
 import { PjrtClient } from './pjrt/client.js'
 import type { CreateOptions, DeviceBuffer, Executable } from './pjrt/client.js'
-import { ancestors, meshOf, printProgram } from './print.js'
+import { dump } from './dump.js'
+import { asyncSpan, deviceSpan, span } from './profile.js'
+import { ancestors, meshOf, printProgram, programName } from './print.js'
 import type { Argument } from './print.js'
+import type { Stats } from './stats.js'
 import type { Mesh } from './sharding.js'
 
-/** What the engine did so far: compilation and tracing are visible, never silent. */
-export interface Stats {
-  /** Programs compiled, and the time it took. */
-  compiled: number
-  compileMs: number
-  /** Programs that an earlier process compiled, read from the cache on disk. */
-  loaded: number
-  loadMs: number
-  /** Programs found in memory. */
-  cacheHits: number
-  /** Jitted functions traced (once per signature). */
-  traced: number
-  traceMs: number
-  executed: number
-  /** Kernels that ran on the host, after reading their inputs. */
-  hostKernels: number
-}
-
+const RETRACES_KEPT = 100
 const PROGRAMS_KEPT = 512 // in memory; small ones, as lazy graphs make them, take 0.13 MB each
 const LAZY_BOUND = 4096 // waiting operations before the graph is cut unasked
 
 /** Compiles and runs graphs on one PJRT client. There is one engine a process. */
 export class Engine {
-  readonly stats: Stats = {
-    compiled: 0,
-    compileMs: 0,
-    loaded: 0,
-    loadMs: 0,
-    cacheHits: 0,
-    traced: 0,
-    traceMs: 0,
-    executed: 0,
-    hostKernels: 0,
-  }
+  readonly stats: Stats
   /** By {@link programKey}. One that is dropped lives on while a jitted function holds it. */
   private readonly programs = new Map<string, { executable: Executable; used: number }>()
   private uses = 0
@@ -51,7 +27,22 @@ export class Engine {
     readonly client: PjrtClient,
     private readonly cache: ExecutableCache | null = null,
     private readonly programsKept = PROGRAMS_KEPT,
-  ) {}
+  ) {
+    this.stats = {
+      compiled: 0,
+      compileMs: 0,
+      loaded: 0,
+      loadMs: 0,
+      cacheHits: 0,
+      traced: 0,
+      traceMs: 0,
+      retraces: [],
+      executed: 0,
+      hostKernels: 0,
+      uploads: client.uploads,
+      reads: client.reads,
+    }
+  }
 
   static open(plugin: string, options: CreateOptions = {}): Engine {
     const client = new PjrtClient(new PjrtApi(plugin), options)
@@ -68,11 +59,13 @@ export class Engine {
     const stored = this.cache?.read(key)
     if (stored)
       try {
-        return this.loaded(key, this.client.load(stored, mesh), start)
+        const executable = span('load', programName(text), () => this.client.load(stored, text, mesh))
+        return this.loaded(key, text, executable, start)
       } catch (error) {
         this.cache!.reject(key, (error as Error).message)
       }
-    return this.compiled(key, this.client.compile(text, mesh), start)
+    const executable = span('compile', programName(text), () => this.client.compile(text, mesh))
+    return this.compiled(key, text, executable, start)
   }
 
   /** The same on another thread. */
@@ -94,24 +87,35 @@ export class Engine {
     const stored = this.cache?.read(key)
     if (stored)
       try {
-        return this.loaded(key, await this.client.loadAsync(stored, mesh), start)
+        const executable = await asyncSpan('load', programName(text), () => this.client.loadAsync(stored, text, mesh))
+        return this.loaded(key, text, executable, start)
       } catch (error) {
         this.cache!.reject(key, (error as Error).message)
       }
-    return this.compiled(key, await this.client.compileAsync(text, mesh), start)
+    const executable = await asyncSpan('compile', programName(text), () => this.client.compileAsync(text, mesh))
+    return this.compiled(key, text, executable, start)
   }
 
   private key(text: string, mesh: Mesh | null): string {
     return programKey(text, this.client.compileOptions(mesh))
   }
 
-  private loaded(key: string, executable: Executable, start: number): Executable {
-    this.stats.loaded++
-    this.stats.loadMs += performance.now() - start
-    return this.keep(key, executable)
+  /** Tells that a jitted function was traced, and if it was before, why it was again. */
+  traced(ms: number, reason: string | null): void {
+    this.stats.traced++
+    this.stats.traceMs += ms
+    if (reason === null) return
+    this.stats.retraces.push(reason)
+    if (this.stats.retraces.length > RETRACES_KEPT) this.stats.retraces.shift()
   }
 
-  private compiled(key: string, executable: Executable, start: number): Executable {
+  private loaded(key: string, text: string, executable: Executable, start: number): Executable {
+    this.stats.loaded++
+    this.stats.loadMs += performance.now() - start
+    return this.keep(key, text, executable)
+  }
+
+  private compiled(key: string, text: string, executable: Executable, start: number): Executable {
     this.stats.compiled++
     this.stats.compileMs += performance.now() - start
     if (this.cache)
@@ -120,7 +124,7 @@ export class Engine {
       } catch {
         // a program that the plugin cannot serialise
       }
-    return this.keep(key, executable)
+    return this.keep(key, text, executable)
   }
 
   private known(key: string): Executable | undefined {
@@ -132,7 +136,8 @@ export class Engine {
   }
 
   /** Keeps a program in place of the one that was not used for longest. */
-  private keep(key: string, executable: Executable): Executable {
+  private keep(key: string, text: string, executable: Executable): Executable {
+    dump(executable, key, text)
     this.programs.set(key, { executable, used: this.uses++ })
     if (this.programs.size > this.programsKept) {
       const [[oldest]] = [...this.programs].sort(([, a], [, b]) => a.used - b.used) as [[string, unknown]]
@@ -144,7 +149,10 @@ export class Engine {
   execute(executable: Executable, inputs: readonly Node[], outputs: readonly ValueType[]): DeviceBuffer[] {
     this.stats.executed++
     const buffers = inputs.map(node => this.buffer(node, executable.mesh))
-    return executable.execute(buffers, outputs)
+    const results = span('execute', executable.name, () => executable.execute(buffers, outputs))
+    const [first] = results
+    if (first) deviceSpan(executable.name, () => first.ready())
+    return results
   }
 
   /** The node's values on the device, uploaded if they are still on the host.
@@ -153,10 +161,25 @@ export class Engine {
     if (node.pending) this.materialize([node])
     const { shape, type, buffer } = node
     if (buffer && (mesh === null || buffer.sharding?.mesh === mesh)) return buffer
-    node.buffer = this.client.upload(node.host ?? buffer!.read(), shape, type, mesh && mesh.whole(shape.length))
+    const values = node.host ?? buffer!.read()
+    const upload = () => this.client.upload(values, shape, type, mesh && mesh.whole(shape.length))
+    node.buffer = span('upload', describe(node), upload, { bytes: values.length })
     node.host = null
     buffer?.destroy()
     return node.buffer
+  }
+
+  /** The node's values on the host. Waits for the programs that compute them. */
+  read(node: Node): Uint8Array {
+    const buffer = this.buffer(node)
+    return span('read', describe(node), () => buffer.read())
+  }
+
+  /** The same without blocking the event loop. */
+  async readAsync(node: Node): Promise<Uint8Array> {
+    await this.materializeAsync([node])
+    const buffer = this.buffer(node)
+    return asyncSpan('read', describe(node), () => buffer.readAsync())
   }
 
   /** Runs what the given lazy nodes wait for, as one program. Values that tensors hold are kept on the way. */
@@ -226,3 +249,5 @@ export class Engine {
     return { text: printProgram('lazy', args, list), args, outputs: list }
   }
 }
+
+const describe = ({ type, shape }: ValueType): string => `${type}[${shape.join(',')}]`

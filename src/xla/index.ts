@@ -8,11 +8,14 @@
  *   astype, typeOf, autocast, wideMatMul   element types
  *   copy                       memory of its own
  *   random          counter-based random numbers with keys
- *   sync, stats, memory        what the engine does */
+ *   sync            runs what was recorded
+ *   stats, memory, profile     what the engine does */
 import { backend, onXla } from './backend.js'
-import type { Stats } from './engine.js'
 import { livePending } from './graph.js'
+import { deviceMemory, holdings } from './pjrt/room.js'
+import type { DeviceMemory, Holding } from './pjrt/room.js'
 import * as random from './random.js'
+import type { Stats } from './stats.js'
 import type { ElementType } from './types.js'
 import type * as tf from '@tensorflow/tfjs-core'
 
@@ -32,6 +35,11 @@ export type { GpuOptions } from './gpuOptions.js'
 export { disposeTree, eachTensor, mapTensors, tensorsOf, withTensors } from './tree.js'
 export type { ArgumentTree, TensorTree, Tree } from './tree.js'
 export type { ElementType } from './types.js'
+export { profile } from './profile.js'
+export type { ChromeTrace, TraceEvent } from './profile.js'
+export { OutOfMemoryError } from './pjrt/errors.js'
+export type { DeviceMemory, Holding } from './pjrt/room.js'
+export type { Stats } from './stats.js'
 export { random }
 
 /** Runs everything recorded so far that a tensor still holds. */
@@ -41,7 +49,7 @@ export async function sync(): Promise<void> {
 
 /** What the engine did so far; null on a stock backend. */
 export function stats(): Stats | null {
-  return onXla() ? { ...backend().engine.stats } : null
+  return onXla() ? structuredClone(backend().engine.stats) : null
 }
 
 export interface Memory {
@@ -51,13 +59,24 @@ export interface Memory {
   peakBytes: number
   /** Bytes now on each device. */
   devices: number[]
+  /** What each device's plugin says of all its memory; null where it says nothing, as for the CPU. */
+  reported: (DeviceMemory | null)[]
+  /** What the buffers hold, by shape and type, largest first. */
+  holdings: Holding[]
 }
 
 /** Device memory that tensors hold; null on a stock backend. */
 export function memory(): Memory | null {
   if (!onXla()) return null
-  const { liveBuffers, liveBytes, peakBytes, bytesOn } = backend().engine.client
-  return { buffers: liveBuffers, bytes: liveBytes, peakBytes, devices: [...bytesOn] }
+  const { client } = backend().engine
+  return {
+    buffers: client.liveBuffers,
+    bytes: client.liveBytes,
+    peakBytes: client.peakBytes,
+    devices: [...client.bytesOn],
+    reported: client.devices.map(device => deviceMemory(client, device)),
+    holdings: holdings(client),
+  }
 }
 
 /** A tensor from bytes in the device's layout (little-endian, row-major), such as bf16 weights from a file. */

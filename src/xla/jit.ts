@@ -8,8 +8,11 @@ import * as hlo from './hlo.js'
 import { captured } from './loops.js'
 import type { Executable } from './pjrt/client.js'
 import { printProgram } from './print.js'
+import { span } from './profile.js'
 import type { Argument } from './print.js'
 import { record, taping, withoutTape } from './record.js'
+import { leavesOf, whatChanged } from './retrace.js'
+import type { Leaves } from './retrace.js'
 import { Mesh } from './sharding.js'
 import type { Sharding } from './sharding.js'
 import { eachTensor, isTensor, tensorsOf, withTensors } from './tree.js'
@@ -55,7 +58,15 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     const key = `${autocastType() ?? ''}${meshName(args)}${signature(args)}`
     const known = programs.get(key)
     if (known && !moved(known)) return known
-    const program = trace(fn, args, name, donated)
+    const start = performance.now()
+    const program = span('trace', name, () => trace(fn, args, name, donated))
+    const others = [...programs.values()].map(p => p.leaves)
+    const reason = known
+      ? 'a tensor that it reads lies on other devices'
+      : others.length > 0
+        ? whatChanged(others, program.leaves)
+        : null
+    backend().engine.traced(performance.now() - start, reason && `${name}: ${reason}`)
     programs.set(key, program)
     known?.hidden.forEach(h => h instanceof Node && h.release())
     return program
@@ -107,6 +118,8 @@ interface Program {
   resultCount: number
   /** Where the hidden inputs lay when it was traced. */
   placements: (Sharding | null)[]
+  /** The signature that it was traced for. */
+  leaves: Leaves
 }
 
 /** The mesh that arguments lie on. What is on one device beside them counts as whole on it: the program copies it there. */
@@ -132,7 +145,6 @@ function signature(value: unknown): string {
 
 function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: string, donated: Set<number>): Program {
   const xla = backend()
-  const start = performance.now()
   const trace = new Trace(name)
   const variables = Object.values(tf.engine().registeredVariables)
   variables.forEach(v => xla.settle(v))
@@ -177,6 +189,7 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
           assigned,
           resultCount: nodes.length,
           placements,
+          leaves: new Map([...leavesOf(args, signature), ['autocast', autocastType() ?? 'off']]),
         }
       }),
     )
@@ -187,8 +200,6 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
       if (v.dataId !== before[i]) xla.repoint(v, before[i]!)
       xla.disposeData(before[i]!)
     })
-    xla.engine.stats.traced++
-    xla.engine.stats.traceMs += performance.now() - start
   }
 }
 

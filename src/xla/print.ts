@@ -58,6 +58,9 @@ export function printProgram(
   )
 }
 
+/** The name in a program's text. */
+export const programName = (text: string): string => /^module @(\w+)/.exec(text)?.[1] ?? 'unnamed'
+
 /** The mesh that a program runs on; null: one device. */
 export function meshOf(text: string): Mesh | null {
   const name = Mesh.inUse && /^module .*\nsdy\.mesh @(\w+)/.exec(text)?.[1]

@@ -18,7 +18,7 @@ interface Host extends tf.KernelBackend {
 type Inputs = Record<string, TensorInfo | TensorInfo[]> | readonly TensorInfo[]
 
 /** Runs tfjs's own CPU kernel on the inputs' values: for strings and complex numbers, which the device does not store, and
- * where the result's shape depends on the values. Counted in {@link import('../engine.js').Stats.hostKernels}.
+ * where the result's shape depends on the values. Counted in {@link import('../stats.js').Stats.hostKernels}.
  * @throws inside a traced function, where there are no values */
 export function runOnHost(
   kernelName: string,

@@ -1,4 +1,5 @@
 import koffi from 'koffi'
+import { OutOfMemoryError, PjrtError } from './errors.js'
 import { stringAt, struct } from './memory.js'
 import type { Block } from './memory.js'
 
@@ -39,20 +40,19 @@ koffi.config({ sync_stack_size: STACK, async_stack_size: STACK })
 const HEADER_WORDS = 5 // struct_size, extension_start, then PJRT_Api_Version { struct_size, extension_start, major:int, minor:int }
 const FUNCTION = koffi.proto('uintptr_t PJRT_Function(uintptr_t)')
 const DELETER = koffi.proto('void PJRT_Deleter(uintptr_t)')
+const RESOURCE_EXHAUSTED = 8 // PJRT_Error_Code
 const RTLD_NOW_NODELETE = 0x2 | 0x1000
 
 type Native = ((args: bigint) => bigint | number) & {
   async(args: bigint, done: (error: unknown, result: bigint | number) => void): void
 }
 
-export class PjrtError extends Error {
-  override name = 'PjrtError'
-}
-
 /** The C interface of one PJRT plugin: every call takes one argument struct and reports failure as a PJRT_Error. */
 export class PjrtApi {
   readonly version: string
   private readonly functions = new Map<string, Native>()
+  /** What is held and what is free, for an error's message. */
+  memoryInWords = (): string => ''
   /** The argument of the call in progress: its address alone would not keep it. */
   private argument: Block | null = null
 
@@ -123,8 +123,11 @@ export class PjrtApi {
     const message = struct(error, 0, 0)
     this.invoke('Error_Message', message)
     const what = stringAt(message.get(3), message.get(4))
+    const code = struct(error, 0)
+    this.invoke('Error_GetCode', code)
     this.invoke('Error_Destroy', struct(error))
-    throw new PjrtError(`${name}: ${what}`)
+    if (Number(code.get(3) & 0xffffffffn) !== RESOURCE_EXHAUSTED) throw new PjrtError(`${name}: ${what}`)
+    throw new OutOfMemoryError(`${name}: ${what.replace(/\.?\s*$/, '.')} ${this.memoryInWords()}`)
   }
 }
 

@@ -3,7 +3,9 @@ import { Guards } from './guards.js'
 import type { Guard } from './guards.js'
 import { Block, bytesAt, doNothing, tuneMemory, stringAt, struct, text, words } from './memory.js'
 import type { Word } from './memory.js'
+import { memoryInWords, requireRoom } from './room.js'
 import { compileOptions, outputTilings } from './spmd.js'
+import { programName } from '../print.js'
 import { shardingFromTiling } from '../sharding.js'
 import type { Mesh, Sharding } from '../sharding.js'
 import { ELEMENT, bytesOf } from '../types.js'
@@ -26,6 +28,9 @@ export class PjrtClient {
   peakBytes = 0
   /** Bytes alive on each device. */
   readonly bytesOn: number[]
+  /** Values copied to devices and back so far. */
+  readonly uploads: Transfers = { count: 0, bytes: 0 }
+  readonly reads: Transfers = { count: 0, bytes: 0 }
   /** @internal */
   readonly handle: bigint
   /** The arguments of Buffer_Destroy: a step calls it once a buffer. */
@@ -52,6 +57,7 @@ export class PjrtClient {
     const devices = api.call('Client_AddressableDevices', struct(this.handle, 0, 0))
     this.devices = [...new BigUint64Array(bytesAt(devices.get(3), devices.get(4) * 8n).buffer)]
     this.bytesOn = this.devices.map(() => 0)
+    api.memoryInWords = () => memoryInWords(this)
   }
 
   /** What the plugin says of a device, for example "TFRT_CPU_0". */
@@ -71,13 +77,13 @@ export class PjrtClient {
   /** @param mesh that the program runs on; null: one device */
   compile(mlir: string, mesh: Mesh | null): Executable {
     const args = this.api.call('Client_Compile', this.compileArguments(mlir, mesh))
-    return new Executable(this, args.get(6), mesh)
+    return new Executable(this, args.get(6), programName(mlir), mesh)
   }
 
   /** Compiles on another thread. */
   async compileAsync(mlir: string, mesh: Mesh | null): Promise<Executable> {
     const args = await this.api.callAsync('Client_Compile', this.compileArguments(mlir, mesh))
-    return new Executable(this, args.get(6), mesh)
+    return new Executable(this, args.get(6), programName(mlir), mesh)
   }
 
   private compileArguments(mlir: string, mesh: Mesh | null): Block {
@@ -92,16 +98,17 @@ export class PjrtClient {
     return compileOptions(mesh?.size ?? 1, this.platform)
   }
 
-  /** Loads what {@link Executable.serialize} gave, in this process or another with the same plugin and kind of device. */
-  load(serialized: Uint8Array, mesh: Mesh | null): Executable {
+  /** Loads what {@link Executable.serialize} gave, in this process or another with the same plugin and kind of device.
+   * @param mlir the program's text, of which the name is read */
+  load(serialized: Uint8Array, mlir: string, mesh: Mesh | null): Executable {
     const args = this.api.call('Executable_DeserializeAndLoad', this.loadArguments(serialized))
-    return new Executable(this, args.get(5), mesh)
+    return new Executable(this, args.get(5), programName(mlir), mesh)
   }
 
   /** Loads on another thread. */
-  async loadAsync(serialized: Uint8Array, mesh: Mesh | null): Promise<Executable> {
+  async loadAsync(serialized: Uint8Array, mlir: string, mesh: Mesh | null): Promise<Executable> {
     const args = await this.api.callAsync('Executable_DeserializeAndLoad', this.loadArguments(serialized))
-    return new Executable(this, args.get(5), mesh)
+    return new Executable(this, args.get(5), programName(mlir), mesh)
   }
 
   private loadArguments(serialized: Uint8Array): Block {
@@ -123,6 +130,8 @@ export class PjrtClient {
         sources.set(shard, (source = new Block(shard.length)))
         source.bytes.set(shard)
       }
+      this.uploads.count++
+      this.uploads.bytes += shard.length
       const [pjrt, device] = [ELEMENT[type].pjrt, this.devices[i]!]
       const args = struct(this.handle, source, pjrt, dims, shape.length, 0, 0, NO_COPY_AFTER_CALL, device, 0, 0, 0, 0)
       return this.api.call('Client_BufferFromHostBuffer', args)
@@ -172,6 +181,11 @@ export class PjrtClient {
   allocations(): Iterable<Allocation> {
     return this.guards.held()
   }
+}
+
+export interface Transfers {
+  count: number
+  bytes: number
 }
 
 /** Memory on the first device, or of equal size on the first devices. */
@@ -290,6 +304,8 @@ export class DeviceBuffer {
   private startReads(): { target: Block; event: bigint }[] {
     return (this.sharding?.holders ?? [0]).map(device => {
       const target = new Block(this.bytes)
+      this.client.reads.count++
+      this.client.reads.bytes += this.bytes
       const args = struct(this.handles[device]!, 0, target, this.bytes, 0)
       return { target, event: this.client.api.call('Buffer_ToHostBuffer', args).get(6) }
     })
@@ -318,10 +334,12 @@ export class DeviceBuffer {
 /** A compiled program, loaded on the first device or on those of a mesh. */
 export class Executable {
   private shardings: (Sharding | null)[] | null = null
+  private needed: number | null = null
 
   constructor(
     readonly client: PjrtClient,
     private readonly handle: bigint,
+    readonly name: string,
     readonly mesh: Mesh | null,
   ) {
     client.adoptExecutable(this, handle)
@@ -333,6 +351,7 @@ export class Executable {
     inputs: readonly DeviceBuffer[],
     outputs: readonly { shape: readonly number[]; type: ElementType }[],
   ): DeviceBuffer[] {
+    requireRoom(this.client, this.name, (this.needed ??= this.allocated()))
     const shardings = (this.shardings ??= this.outputShardings(outputs))
     const devices = Array.from({ length: this.mesh?.size ?? 1 }, (_, device) => device)
     const argumentLists = words(devices.map(device => words(inputs.map(b => b.handles[device]!))))
@@ -352,6 +371,13 @@ export class Executable {
       views.forEach(view => view.holdWhole(ended))
     }
     return buffers
+  }
+
+  /** Bytes that an execution allocates; asked only of the CPU's plugin, whose devices share the memory of the machine. */
+  private allocated(): number {
+    if (this.client.platform !== 'cpu') return 0
+    const { outputs, aliased, temporary } = this.memory()
+    return (outputs - aliased + temporary) * (this.mesh?.size ?? 1)
   }
 
   /** Where the compiler leaves the results. */

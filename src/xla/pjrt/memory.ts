@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import koffi from 'koffi'
+import { OutOfMemoryError, sizeInWords } from './errors.js'
 
 const ARENAS = 2
 
@@ -11,8 +12,9 @@ export class Block {
   private readonly words: BigUint64Array
   private readonly targets: Block[] = []
 
+  /** @throws OutOfMemoryError if the host has no room */
   constructor(size: number) {
-    const store = new ArrayBuffer(Math.max(size, 8))
+    const store = allocate(Math.max(size, 8))
     this.words = new BigUint64Array(store, 0, store.byteLength >>> 3)
     this.address = BigInt(koffi.address(store))
   }
@@ -28,6 +30,14 @@ export class Block {
       this.targets.push(value)
       this.words[i] = value.address
     } else this.words[i] = typeof value === 'bigint' ? value : BigInt(value) // negative numbers wrap
+  }
+}
+
+function allocate(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes)
+  } catch {
+    throw new OutOfMemoryError(`${sizeInWords(bytes)} of values do not fit into the memory of the host.`)
   }
 }
 
