@@ -1,7 +1,17 @@
 import { access } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { fromBytes, storesHalf, type TensorTree } from '../xla/index.js'
+import {
+  disposeTree,
+  eachTensor,
+  fromBytes,
+  jit,
+  storesHalf,
+  mapTensors,
+  quantizeNf4,
+  type Nf4,
+  type TensorTree,
+} from '../xla/index.js'
 import { readJson } from './json.js'
 import {
   encodeTensor,
@@ -38,18 +48,24 @@ export async function openCheckpoint(dir: string, stem = 'model'): Promise<Tenso
 /** Reads the weights that `parameters` names into a tree, a stacked tensor at a time.
  * @param options.layers what `*` counts up to
  * @param options.ignore names that may be there without being used
+ * @param options.quantized which of those with a `*` to quantise to NF4 while they are read
  * @throws Error listing all missing, unexpected and misshapen tensors */
 export async function loadWeights(
   source: TensorSource,
   parameters: readonly Parameter[],
-  options: { layers: number; dtype?: WeightType; ignore?: RegExp },
+  options: { layers: number; dtype?: WeightType; ignore?: RegExp; quantized?: (parameter: Parameter) => boolean },
 ): Promise<TensorTree> {
-  const { layers, dtype = 'float32', ignore } = options
+  const { layers, dtype = 'float32', ignore, quantized } = options
   checkNames(source, parameters, layers, ignore)
   const half = dtype === 'bfloat16' && storesHalf()
   const leaves: [string, tf.Tensor][] = []
-  for (const { path, name, shape } of parameters) {
+  for (const parameter of parameters) {
+    const { path, name, shape } = parameter
     const names = expand(name, layers)
+    if (quantized?.(parameter)) {
+      eachTensor(await readNf4(source, names, shape), (t, key) => leaves.push([`${path}.${key}`, t]))
+      continue
+    }
     const size = shape.reduce((n, d) => n * d, 1)
     const stacked = new Uint8Array(names.length * size * (half ? 2 : 4))
     for (const [i, layer] of names.entries()) {
@@ -60,6 +76,22 @@ export async function loadWeights(
     leaves.push([path, half ? fromBytes(stacked, full, 'bf16') : tf.tensor(new Float32Array(stacked.buffer), full)])
   }
   return treeOf(leaves)
+}
+
+const quantize = jit(quantizeNf4)
+const stack = jit((layers: Nf4[]) => mapTensors(layers[0]!, (_, key) => tf.stack(layers.map(l => l[key as keyof Nf4]))))
+
+/** Quantised matrices of all layers, stacked. Only one at a time is in memory in full precision. */
+async function readNf4(source: TensorSource, names: readonly string[], shape: number[]): Promise<Nf4> {
+  const layers: Nf4[] = []
+  for (const name of names) {
+    const x = tf.tensor(await source.read(name), shape)
+    layers.push(await quantize.async(x))
+    x.dispose()
+  }
+  const stacked = await stack.async(layers)
+  disposeTree(layers)
+  return stacked
 }
 
 /** Writes a tree under its checkpoint names, a tensor at a time. */

@@ -1,15 +1,16 @@
 import { join } from 'node:path'
-import { loadWeights, openCheckpoint, type WeightType } from '../io/checkpoint.js'
+import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '../io/checkpoint.js'
 import { Fields, readJson } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 
 /** Reads a Hugging Face directory of a causal language model: config.json says which, safetensors hold the weights.
- * @throws Error naming the file and field, or all tensors, that do not fit */
+ * @param options.quantization the layers' matrices are quantised while they are read
+ * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadCausalModel(
   dir: string,
-  options: { dtype?: WeightType } = {},
+  options: { dtype?: WeightType; quantization?: 'nf4' | null } = {},
 ): Promise<{ model: CausalModel; weights: TensorTree }> {
   const path = join(dir, 'config.json')
   const fields = new Fields(await readJson(path), path)
@@ -17,11 +18,16 @@ export async function loadCausalModel(
   const source = await openCheckpoint(dir)
   try {
     const { layers, ignored, parameters } = model
-    return { model, weights: await loadWeights(source, parameters, { layers, ignore: ignored, dtype: options.dtype }) }
+    const quantized = options.quantization ? layerMatrix : () => false
+    const weights = await loadWeights(source, parameters, { layers, ignore: ignored, dtype: options.dtype, quantized })
+    return { model, weights }
   } finally {
     await source.close()
   }
 }
+
+/** What bitsandbytes quantises: linear layers, and not the head. */
+const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') && shape.length === 2
 
 function causalModel(fields: Fields): CausalModel {
   switch (fields.get('model_type')) {

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
 import { Fields, readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
-import { disposeTree, random, type TensorTree } from '../xla/index.js'
+import { disposeTree, isNf4, random, type TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 
@@ -109,9 +109,14 @@ export async function saveAdapter(
 }
 
 /** Weights with each adapter added in: W + s·B·A, and no adapter beside them.
- * @param weights a tree that holds base weights and adapter */
+ * @param weights a tree that holds base weights and adapter
+ * @throws Error for quantised weights */
 export function mergeAdapter(weights: TensorTree): TensorTree {
   if (weights instanceof tf.Tensor || Array.isArray(weights)) return weights
+  if (isNf4(weights))
+    throw new Error(
+      'mergeAdapter: the weights are quantised to 4 bits. Save the adapter alone, load the model without quantization, and merge there.',
+    )
   const { lora_A, lora_B, lora_scaling, ...rest } = weights as Record<string, TensorTree>
   const merged = Object.fromEntries(Object.entries(rest).map(([key, child]) => [key, mergeAdapter(child)]))
   if (lora_A === undefined || lora_B === undefined || lora_scaling === undefined) return merged

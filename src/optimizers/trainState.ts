@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
-import { random, type TensorTree } from '../xla/index.js'
+import { random, tensorsOf, type TensorTree } from '../xla/index.js'
 import { adamwState, type AdamwState } from './adamw.js'
 
 /** What a compiled update reads and replaces. */
@@ -20,8 +20,11 @@ export interface TrainState extends StepState {
   live: { [name: string]: tf.Tensor }
 }
 
-/** The state before the first update. The policy's trainable weights become the run's. */
+/** The state before the first update. The policy's trainable weights become the run's.
+ * @throws Error if there are none */
 export function stepState(policy: Policy, seed: number): StepState {
   const { trainable } = policy.weights
+  if (tensorsOf(trainable).length === 0)
+    throw new Error('train: all weights of the policy are frozen. Needed: some to train. Load it with an adapter.')
   return { trainable, ...adamwState(trainable), key: random.key(seed) }
 }

@@ -12,26 +12,33 @@ export interface PolicyOptions {
   /** Train an adapter and keep the weights frozen: a fresh one of this configuration, or one stored in PEFT's layout.
    * Left out: all weights are trained. */
   adapter?: Partial<LoraConfig> | string
-  /** How the model's weights are kept. Default float32. */
+  /** How the model's weights are kept and computed with: a layer computes in the type of its input. An adapter stays in
+   * float32, as in PEFT. Default float32. */
   dtype?: WeightType
+  /** `nf4`: the matrices of the layers are kept in 4 bits an entry and restored in `dtype` where they are used (QLoRA); all
+   * weights are frozen, so that training needs an adapter. Default null. */
+  quantization?: 'nf4' | null
   /** Of a fresh adapter. Default 0. */
   seed?: number
 }
 
 /** Loads a model directory in Hugging Face's layout as a policy, and starts the engine if nothing has.
- * @throws Error naming the file and field, or all tensors, that do not fit */
+ * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
-  const { adapter, dtype, seed } = resolveConfig<Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions>(
-    'loadPolicy',
-    { adapter: undefined, dtype: 'float32', seed: 0 },
-    options,
-  )
+  const { adapter, dtype, quantization, seed } = resolveConfig<
+    Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions
+  >('loadPolicy', { adapter: undefined, dtype: 'float32', quantization: null, seed: 0 }, options)
   requireOneOf('loadPolicy', 'dtype', dtype, ['float32', 'bfloat16'])
+  if (quantization !== null) requireOneOf('loadPolicy', 'quantization', quantization, ['nf4'])
   await start()
   const tokenizer = await loadTokenizer(dir)
-  const { model, weights } = await loadCausalModel(dir, { dtype })
+  const { model, weights } = await loadCausalModel(dir, { dtype, quantization })
   const source = { dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
-  if (adapter === undefined) return new LanguagePolicy(source, { trainable: weights, frozen: {} })
+  if (adapter === undefined)
+    return new LanguagePolicy(
+      source,
+      quantization ? { trainable: {}, frozen: weights } : { trainable: weights, frozen: {} },
+    )
   const lora = typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed)
   return new LanguagePolicy(source, { trainable: lora.weights, frozen: overlay(weights, lora.scaling) }, lora.config)
 }

@@ -6,6 +6,7 @@
  *   mesh, shard, constrain     tensors and programs on several devices
  *   dynamicSlice, dynamicUpdateSlice
  *   astype, typeOf, autocast, wideMatMul   element types
+ *   quantizeNf4, dequantizeNf4, matMulNf4      4-bit matrices
  *   copy                       memory of its own
  *   random          counter-based random numbers with keys
  *   sync            runs what was recorded
@@ -29,6 +30,8 @@ export { constrain, mesh, placement, shard } from './mesh.js'
 export type { Mesh, Spec } from './sharding.js'
 export { packageRoot } from './plugins.js'
 export { astype, copy, dynamicSlice, dynamicUpdateSlice, storesHalf, typeOf, unstack, wideMatMul } from './slices.js'
+export { dequantizeNf4, isNf4, matMulNf4, quantizeNf4, shapeOfNf4 } from './nf4.js'
+export type { Nf4 } from './nf4.js'
 export { start, startProblems } from './start.js'
 export type { StartOptions } from './start.js'
 export type { GpuOptions } from './gpuOptions.js'

@@ -7,7 +7,7 @@ import { ELEMENT, isFloat } from './types.js'
 import type { ElementType } from './types.js'
 
 /** Converts to an element type of the device. tfjs goes on to see float32 for bf16 and f16, and int32 for s8 and u8.
- * Differentiable. On a stock backend a float stays f32. */
+ * Differentiable. On a stock backend a float stays f32, with one warning. */
 export function astype<T extends tf.Tensor>(x: T, type: ElementType): T {
   if (isFloat(type) && type !== 'f32' && !storesHalf()) return tf.cast(x, 'float32')
   if (!onXla()) return tf.cast(x, ELEMENT[type].dtype)

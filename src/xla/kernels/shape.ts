@@ -3,7 +3,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core'
 import { hostNode } from '../backend.js'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
-import { elementType, sizeOf } from '../types.js'
+import { ELEMENT, elementType, sizeOf } from '../types.js'
 import { runOnHost } from './host.js'
 import { axesOf, kernel, listKernel, rawKernel } from './register.js'
 
@@ -91,9 +91,14 @@ listKernel<tf.ConcatAttrs>(tf.Concat, (all, { axis }) => {
   return hlo.fill(0, shape, all[0]!.type)
 })
 listKernel<tf.PackAttrs>(tf.Pack, (xs, { axis }) => {
-  for (const x of xs) tf.util.assertShapesMatch([...xs[0]!.shape], [...x.shape], 'stack: ')
-  const [a] = axesOf(axis, [...xs[0]!.shape, 1]) as [number]
-  const shape = [...xs[0]!.shape.slice(0, a), 1, ...xs[0]!.shape.slice(a)]
+  const [first] = xs as [Node]
+  for (const x of xs) {
+    tf.util.assertShapesMatch([...first.shape], [...x.shape], 'stack: ')
+    if (ELEMENT[x.type].dtype !== ELEMENT[first.type].dtype)
+      throw new Error(`stack: tensors of ${first.type} and ${x.type}; needed all floats, all integers or all booleans`)
+  }
+  const [a] = axesOf(axis, [...first.shape, 1]) as [number]
+  const shape = [...first.shape.slice(0, a), 1, ...first.shape.slice(a)]
   return hlo.concatenate(
     xs.map(x => hlo.reshape(x, shape)),
     a,
