@@ -40,11 +40,22 @@ export class XlaBackend extends tf.KernelBackend {
 
   /** The node of a tensor, in the tensor's shape. */
   node(info: TensorInfo): Node {
-    const entry = this.entry(info.dataId)
-    if (!entry.node) throw new Error(`xla: a ${info.dtype} tensor does not live on the device`)
-    if (Trace.current && info instanceof tf.Tensor && entry.node.trace !== Trace.current)
-      for (let t: Trace | null = Trace.current; t && t !== entry.node.trace; t = t.parent) t.onOuterTensor?.(info)
-    return hlo.reshape(entry.node, info.shape)
+    this.noticed(info)
+    return hlo.reshape(this.storage(info), info.shape)
+  }
+
+  /** The tensor's values under another shape: they share the data id. */
+  shared(info: TensorInfo, shape = info.shape): TensorInfo {
+    this.noticed(info)
+    this.incRef(info.dataId)
+    return { dataId: info.dataId, shape, dtype: info.dtype }
+  }
+
+  /** Tells the traces that a tensor from outside is read. */
+  private noticed(info: TensorInfo): void {
+    if (!Trace.current || !(info instanceof tf.Tensor)) return
+    const home = this.entry(info.dataId).node?.trace
+    for (let t: Trace | null = Trace.current; t && t !== home; t = t.parent) t.onOuterTensor?.(info)
   }
 
   /** A new data id for a node. */
@@ -125,11 +136,22 @@ export class XlaBackend extends tf.KernelBackend {
 
   override write(values: BackendValues, shape: number[], dtype: DataType): object {
     const dataId = {}
-    this.move(dataId, values, shape, dtype, 1)
+    this.hold(dataId, values, shape, dtype, 1)
     return dataId
   }
 
+  /** Values of another backend's tensor, which outlives the trace that asks for them. */
   override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, refCount: number): void {
+    const outer = Trace.current
+    Trace.current = null
+    try {
+      this.hold(dataId, values, shape, dtype, refCount)
+    } finally {
+      Trace.current = outer
+    }
+  }
+
+  private hold(dataId: object, values: BackendValues, shape: number[], dtype: DataType, refCount: number): void {
     if (dtype === 'string' || dtype === 'complex64' || values === null) {
       this.data.set(dataId, { refCount, node: null, values: values as unknown as string[] | null, complex: null })
       return

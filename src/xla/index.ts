@@ -3,6 +3,7 @@
  *   start           chooses the backend, once
  *   jit             one compiled program a signature
  *   scan, whileLoop, cond      loops and branches inside a program
+ *   checkpoint      less memory for a gradient, more computation
  *   mesh, shard, constrain     tensors and programs on several devices
  *   dynamicSlice, dynamicUpdateSlice
  *   astype, typeOf, autocast, wideMatMul   element types
@@ -22,8 +23,12 @@ import type * as tf from '@tensorflow/tfjs-core'
 
 export { autocast } from './autocast.js'
 export { onXla } from './backend.js'
-export { cond, scan, whileLoop } from './control.js'
+export { checkpoint } from './checkpoint.js'
+export { cond } from './cond.js'
+export { scan } from './scan.js'
 export type { ScanBody, ScanOptions } from './scan.js'
+export { whileLoop } from './whileLoop.js'
+export type { WhileOptions } from './whileLoop.js'
 export { jit } from './jit.js'
 export type { Jitted, JitOptions } from './jit.js'
 export { constrain, mesh, placement, shard } from './mesh.js'

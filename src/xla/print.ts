@@ -87,7 +87,7 @@ function attributes(...texts: (string | false | null | undefined)[]): string {
 }
 
 const typeOf = (v: ValueType): string => tensorType(v.shape, v.type)
-/** The operation of {@link import('./control.js').cond}. */
+/** The operation of {@link import('./cond.js').cond}. */
 export const IF = 'stablehlo.if'
 const OPS: Record<string, string> = { constant: 'stablehlo.constant', iota: 'stablehlo.iota' }
 

@@ -35,3 +35,24 @@ export function taping(): boolean {
   const { gradientDepth, kernelDepth } = tf.engine().state
   return gradientDepth > 0 && kernelDepth === 0
 }
+
+/** Puts an operation of many inputs and outputs on tfjs's tape.
+ * @param pullback from the outputs' cotangents (null: zero) to the inputs' gradients, each made when it is asked for
+ * @param release called when the tape is done with */
+export function onTape(
+  name: string,
+  inputs: readonly tf.Tensor[],
+  outputs: tf.Tensor[],
+  pullback: (cotangents: readonly (tf.Tensor | null)[]) => (() => tf.Tensor)[],
+  release: () => void = () => undefined,
+): void {
+  const { state } = tf.engine()
+  state.activeTape.push({
+    id: state.nextTapeNodeId++,
+    kernelName: name,
+    inputs: { ...inputs } as unknown as tf.NamedTensorMap,
+    outputs,
+    gradient: cotangents => ({ ...pullback(cotangents) }) as unknown as Record<string, () => tf.Tensor>,
+    saved: [{ dispose: release } as tf.Tensor], // tfjs disposes what the tape holds when it is done
+  })
+}

@@ -1,177 +1,138 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { backend } from './backend.js'
-import type { XlaBackend } from './backend.js'
-import { Trace } from './graph.js'
+import { backend, onXla } from './backend.js'
 import type { Node, ValueType } from './graph.js'
 import * as hlo from './hlo.js'
-import { listed } from './kernels/engine.js'
-import { rawKernel } from './kernels/register.js'
-import { substitute, whileNodes } from './loops.js'
+import { whileNodes } from './loops.js'
 import { ancestors } from './print.js'
-import { record, taping, withoutTape } from './record.js'
-import { tensorsOf, withTensors } from './tree.js'
+import { layOut, recorded, results } from './recorded.js'
+import type { Recorded, VectorJacobianProduct } from './recorded.js'
+import { mapTensors, tensorsLike, tensorsOf, withTensors } from './tree.js'
 import type { TensorTree } from './tree.js'
-import { bytesOf, isFloat } from './types.js'
+import { bytesOf } from './types.js'
 
 export interface ScanOptions {
   /** Steps; needed when xs has no tensors. */
   length?: number
   /** Runs from the last slice to the first. */
   reverse?: boolean
-  /** Gradient checkpointing: the backward pass keeps only each step's carry and computes the rest of the step anew. */
+  /** Gradient checkpointing: of each step only the carry is kept, and the backward pass computes the rest anew. As a body in
+   * {@link import('./checkpoint.js').checkpoint}, without the barrier, which a loop does not need. */
   remat?: boolean
 }
 
 export type ScanBody<C, X, Y> = (carry: C, x: X) => [carry: C, y: Y]
 
-/** One scan: what its kernel and its gradient need. */
-interface Plan {
-  name: string
-  steps: number
-  reverse: boolean
-  remat: boolean
-  differentiate: boolean
-  /** The body from tensors (carry, x) to tensors (carry, y), in the order of their trees. */
-  body: (carry: tf.Tensor[], x: tf.Tensor[]) => { carry: tf.Tensor[]; y: tf.Tensor[] }
-  carries: number
-  slices: number
-  /** Tensors that the body closes over. */
-  closed: tf.Tensor[]
-  backward?: Backward
-}
-
-/** The recorded vector-Jacobian product of the body, and what the forward loop kept for it. */
-interface Backward {
-  trace: Trace
-  /** Nodes of the recorded step, and the stacks [steps, …] that hold their values. */
-  kept: { node: Node; stack: Node }[]
-  xParameters: Node[]
-  /** Cotangents of the step's results; null where a result is no float. */
-  dCarry: (Node | null)[]
-  dY: (Node | null)[]
-  /** Gradients with regard to carry, x and closed-over tensors; null for what is no float. */
-  gradients: (Node | null)[]
-}
-
-const SCAN = 'XlaScan'
-
-/** Runs a scan on this backend as one differentiable tfjs kernel. */
-export function scanKernel<C extends TensorTree, X extends TensorTree, Y extends TensorTree>(
+/** Carries a state over the leading axis of `xs`: `[carry, y] = body(carry, x)` for each slice x, ys stacked.
+ *
+ * One loop in one program, whatever the length; differentiable (once) with regard to `init`, `xs` and what the body closes
+ * over. The gradient is a second loop, backwards over values that the first one kept.
+ * @param init the first carry; its structure, shapes and types stay
+ * @param xs tensors [N, …], or null with `options.length`
+ * @returns the last carry, and ys [N, …]
+ * @throws Error if leading axes differ, the carry changes, or a second derivative is asked for */
+export function scan<C extends TensorTree, X extends TensorTree | null, Y extends TensorTree | null>(
   body: ScanBody<C, X, Y>,
   init: C,
   xs: X,
-  options: ScanOptions,
-): [C, Y] {
-  const xla = backend()
+  options: ScanOptions = {},
+): [carry: C, ys: Y] {
   const carries = tensorsOf(init)
-  const slices = tensorsOf(xs)
-  const steps = stepsOf(slices, options.length)
-  let yTree: unknown
-  const plan: Plan = {
-    name: body.name || 'scan',
-    steps,
-    reverse: options.reverse ?? false,
-    remat: options.remat ?? false,
-    differentiate: taping(),
-    carries: carries.length,
-    slices: slices.length,
-    closed: [],
-    body: (carry, x) => {
-      const [next, y] = body(withTensors(init, carry), withTensors(xs, x))
-      yTree = y
-      return { carry: tensorsOf(next), y: tensorsOf(y) }
-    },
+  const stacks = tensorsOf(xs)
+  const steps = stepsOf(stacks, options.length)
+  if (!onXla()) return eagerly(body, init, xs, steps, options.reverse ?? false)
+  const xla = backend()
+  const name = body.name || 'scan'
+  const loop: Loop = { name, steps, reverse: options.reverse ?? false }
+  const first = carries.map(t => xla.node(t))
+  const whole = stacks.map(t => xla.node(t))
+  let tree: Y
+  const each = recorded(name, [...first, ...whole.map(sliceType)], inputs => {
+    const [next, y] = body(
+      withTensors(init, inputs.slice(0, carries.length)),
+      withTensors(xs, inputs.slice(carries.length)),
+    )
+    tree = y
+    return [...tensorsLike(init, next, `${name}: the carry`), ...tensorsOf(y)]
+  })
+  const { outputs, kept } = forward(loop, each, first, whole, options.remat ?? false)
+  const gradient = each.vjp && {
+    reads: [...whole, ...kept.values()],
+    pullback: (cotangents: Node[]) => backward(loop, each, each.vjp!, whole, kept, cotangents),
   }
-  plan.closed = closedOver(xla, plan, carries, slices)
-  const inputs = [...carries, ...slices, ...plan.closed]
-  const results = tf
-    .engine()
-    .runKernel(SCAN, listed(inputs), plan as unknown as tf.NamedAttrMap) as unknown as tf.Tensor[]
-  return [withTensors(init, results.slice(0, carries.length)), withTensors(yTree as Y, results.slice(carries.length))]
+  const tensors = results(name, [...carries, ...stacks, ...each.closed], outputs, [each.trace], gradient)
+  return [withTensors(init, tensors.slice(0, carries.length)), withTensors(tree!, tensors.slice(carries.length))]
 }
 
-export function stepsOf(slices: readonly tf.Tensor[], length: number | undefined): number {
-  const lengths = new Set(slices.map(x => x.shape[0]))
+function stepsOf(stacks: readonly tf.Tensor[], length: number | undefined): number {
+  const lengths = new Set(stacks.map(x => x.shape[0]))
   if (length !== undefined) lengths.add(length)
   const [steps] = lengths
   if (lengths.size !== 1 || steps === undefined)
     throw new Error(
       `xla.scan: the leading axes of xs are ${[...lengths].join(', ') || 'none'}; needed one common length` +
-        (slices.length ? '.' : '. Pass { length }.'),
+        (stacks.length ? '.' : '. Pass { length }.'),
     )
   return steps
 }
 
-const sliceType = (x: ValueType): ValueType => ({ shape: x.shape.slice(1), type: x.type })
-
-/** Records the body once to see which tensors it reads from outside. */
-function closedOver(xla: XlaBackend, plan: Plan, carries: tf.Tensor[], slices: tf.Tensor[]): tf.Tensor[] {
-  const trace = new Trace(plan.name)
-  const found = new Map<number, tf.Tensor>()
-  trace.onOuterTensor = tensor => found.set((tensor as tf.Tensor).id, tensor as tf.Tensor)
-  withoutTape(() =>
-    record(trace, () => {
-      const carry = carries.map(t => xla.tensor(hlo.parameter(xla.node(t))))
-      const x = slices.map(t => xla.tensor(hlo.parameter(sliceType(xla.node(t)))))
-      plan.body(carry, x)
-    }),
-  )
-  trace.close()
-  // A gradient taken inside saves clones of outer tensors, which are gone by now; the originals are here too.
-  return [...found.values()].filter(t => !t.isDisposed)
+/** On a stock backend: one step after the other. */
+function eagerly<C extends TensorTree, X extends TensorTree | null, Y extends TensorTree | null>(
+  body: ScanBody<C, X, Y>,
+  init: C,
+  xs: X,
+  steps: number,
+  reverse: boolean,
+): [carry: C, ys: Y] {
+  const stacks = tensorsOf(xs)
+  if (steps === 0) {
+    const x = stacks.map(t => tf.zeros(t.shape.slice(1), t.dtype))
+    return [init, mapTensors(body(init, withTensors(xs, x))[1], t => tf.zeros([0, ...t.shape], t.dtype))]
+  }
+  const ys: (Y | undefined)[] = Array.from({ length: steps })
+  let carry = init
+  for (let k = 0; k < steps; k++) {
+    const i = reverse ? steps - 1 - k : k
+    const x = stacks.map(t => tf.squeeze(tf.slice(t, [i], [1]), [0]))
+    ;[carry, ys[i]] = body(carry, withTensors(xs, x))
+  }
+  const columns = ys.map(y => tensorsOf(y))
+  return [
+    carry,
+    withTensors(
+      ys[0] as Y,
+      columns[0]!.map((_, c) => tf.stack(columns.map(y => y[c]!))),
+    ),
+  ]
 }
 
-rawKernel(SCAN, (xla, inputs, attrs) => {
-  const plan = attrs as unknown as Plan
-  const all = Object.values(inputs).map(t => xla.node(t))
-  const carry = all.slice(0, plan.carries)
-  const xs = all.slice(plan.carries, plan.carries + plan.slices)
-  return forward(xla, plan, carry, xs).map(node => xla.info(node))
-})
-
-/** Runs the loop. When a gradient will be asked for, its vector-Jacobian product is recorded beside the step, and what that
- * needs of the step is stacked. */
-function forward(xla: XlaBackend, plan: Plan, init: Node[], xs: Node[]): Node[] {
-  const trace = new Trace(plan.name)
-  const parameters = trace.run(() => ({ carry: init.map(hlo.parameter), x: xs.map(x => hlo.parameter(sliceType(x))) }))
-  const step = plan.differentiate
-    ? recordWithGradient(xla, plan, trace, parameters)
-    : { ...recordStep(xla, plan, trace, parameters), backward: null }
-  const { carry, y, backward } = step
-  const keep = backward?.needed ?? []
-  const stacks = [...y, ...keep].map(v => hlo.fill(0, [plan.steps, ...v.shape], v.type))
-  const state = [hlo.fill(plan.reverse ? plan.steps - 1 : 0, [], 's32'), ...init, ...stacks]
-  const results = loop(plan, state, plan.reverse, (i, values) => {
-    const map = new Map<Node, Node>()
-    parameters.carry.forEach((p, k) => map.set(p, values[k]!))
-    parameters.x.forEach((p, k) => map.set(p, sliceAt(xs[k]!, i)))
-    const outputs = substitute([...carry, ...y, ...keep], map, trace)
-    const next = outputs.slice(0, carry.length)
-    return [...next, ...outputs.slice(carry.length).map((v, k) => updateAt(values[carry.length + k]!, v, i))]
-  })
-  if (backward) {
-    const kept = keep.map((node, k) => ({ node, stack: results[carry.length + y.length + k]! }))
-    kept.forEach(({ stack }) => stack.retain()) // the gradient reads them, whatever is disposed before
-    plan.backward = { trace, kept, xParameters: parameters.x, ...backward }
-  } else trace.close()
-  return results.slice(0, carry.length + y.length)
+interface Loop {
+  name: string
+  steps: number
+  reverse: boolean
 }
 
-/** A counted loop over `state` = [index, …values]; returns the values. */
-function loop(plan: Plan, state: Node[], reverse: boolean, body: (i: Node, values: Node[]) => Node[]): Node[] {
-  if (plan.steps === 0) return state.slice(1)
+/** A counted loop; `body` gets the step's number and the values. */
+function counted(
+  { name, steps, reverse }: Loop,
+  init: readonly Node[],
+  body: (i: Node, values: Node[]) => Node[],
+): Node[] {
+  if (steps === 0) return [...init]
+  const [from, to, by] = reverse ? [steps - 1, 0, -1] : [0, steps - 1, 1]
+  const index = (value: number) => hlo.fill(value, [], 's32')
   return whileNodes(
-    plan.name,
-    state,
-    ([i]) =>
-      reverse ? hlo.compare('GE', i!, hlo.fill(0, [], 's32')) : hlo.compare('LT', i!, hlo.fill(plan.steps, [], 's32')),
-    ([i, ...values]) => [hlo.add(i!, hlo.fill(reverse ? -1 : 1, [], 's32')), ...body(i!, values)],
+    name,
+    [index(from), ...init],
+    ([i]) => hlo.compare(reverse ? 'GE' : 'LE', i!, index(to)),
+    ([i, ...values]) => [hlo.add(i!, index(by)), ...body(i!, values)],
   ).slice(1)
 }
 
-function startsAt(x: Node, i: Node): Node[] {
-  return x.shape.map((_, axis) => (axis === 0 ? i : hlo.fill(0, [], 's32')))
-}
+const sliceType = (x: ValueType): ValueType => ({ shape: x.shape.slice(1), type: x.type })
+
+const emptyStack = (steps: number, x: ValueType): Node => hlo.fill(0, [steps, ...x.shape], x.type)
+
+const startsAt = (x: Node, i: Node): Node[] => x.shape.map((_, axis) => (axis === 0 ? i : hlo.fill(0, [], 's32')))
 
 function sliceAt(x: Node, i: Node): Node {
   return hlo.reshape(hlo.dynamicSlice(x, startsAt(x, i), [1, ...x.shape.slice(1)]), x.shape.slice(1))
@@ -181,85 +142,62 @@ function updateAt(stack: Node, value: Node, i: Node): Node {
   return hlo.dynamicUpdateSlice(stack, hlo.reshape(value, [1, ...value.shape]), startsAt(stack, i))
 }
 
-interface Parameters {
-  carry: Node[]
-  x: Node[]
+/** Runs the loop, and stacks what its gradient needs of each step. */
+function forward(loop: Loop, step: Recorded, init: Node[], xs: Node[]): { outputs: Node[]; kept: Map<Node, Node> } {
+  const keep = step.vjp ? residuals(step, step.vjp, init.length, remat) : []
+  const roots = [...step.outputs, ...keep]
+  const stacks = roots.slice(init.length).map(v => emptyStack(loop.steps, v))
+  const last = counted(loop, [...init, ...stacks], (i, values) => {
+    const inputs = [...values.slice(0, init.length), ...xs.map(x => sliceAt(x, i))]
+    const next = layOut(step, roots, step.inputs, inputs)
+    return next.map((v, k) => (k < init.length ? v : updateAt(values[k]!, v, i)))
+  })
+  const outputs = last.slice(0, step.outputs.length)
+  return { outputs, kept: new Map(keep.map((node, k) => [node, last[outputs.length + k]!])) }
 }
 
-function recordStep(xla: XlaBackend, plan: Plan, trace: Trace, { carry, x }: Parameters): { carry: Node[]; y: Node[] } {
-  return withoutTape(() =>
-    record(trace, () => {
-      const out = plan.body(
-        carry.map(n => xla.tensor(n)),
-        x.map(n => xla.tensor(n)),
-      )
-      return { carry: out.carry.map(t => xla.node(t)), y: out.y.map(t => xla.node(t)) }
-    }),
-  )
+/** Walks the steps back: from the cotangents of the last carry and of ys to the gradients of the first carry, of xs and of
+ * what is closed over; null for what is no float. */
+function backward(
+  loop: Loop,
+  step: Recorded,
+  { cotangents, gradients }: VectorJacobianProduct,
+  xs: Node[],
+  kept: ReadonlyMap<Node, Node>,
+  given: Node[],
+): (Node | null)[] {
+  const carries = step.inputs.length - xs.length
+  const floats = gradients.flatMap((gradient, i) => (gradient ? [{ gradient, i }] : []))
+  const slot = new Map(floats.map(({ i }, k) => [i, k]))
+  const init = floats.map(({ gradient, i }) => {
+    if (i < carries) return given[i]!
+    return i < step.inputs.length ? emptyStack(loop.steps, gradient) : hlo.like(gradient, 0)
+  })
+  const last = counted({ ...loop, reverse: !loop.reverse }, init, (at, values) => {
+    const slices = [...xs, ...kept.values()].map(stack => sliceAt(stack, at))
+    const here = cotangents.map((c, i) => c && (i < carries ? values[slot.get(i)!]! : sliceAt(given[i]!, at)))
+    const parameters = [...step.inputs.slice(carries), ...kept.keys(), ...cotangents]
+    const roots = floats.map(f => f.gradient)
+    return layOut(step, roots, parameters, [...slices, ...here]).map((g, k) => {
+      const { i } = floats[k]!
+      if (i < carries) return g
+      return i < step.inputs.length ? updateAt(values[k]!, g, at) : hlo.add(values[k]!, g)
+    })
+  })
+  return gradients.map((_, i) => last[slot.get(i) ?? -1] ?? null)
 }
 
-/** Records the step and the gradient of ⟨results, cotangents⟩ with regard to carry, x and closed-over tensors. */
-function recordWithGradient(xla: XlaBackend, plan: Plan, trace: Trace, parameters: Parameters) {
-  return withoutTape(() =>
-    record(trace, () => {
-      const carry = parameters.carry.map(n => xla.tensor(n))
-      const x = parameters.x.map(n => xla.tensor(n))
-      const sources = [...carry, ...x, ...plan.closed]
-      const outputs: { carry: Node[]; y: Node[]; dCarry: (Node | null)[]; dY: (Node | null)[] } = {
-        carry: [],
-        y: [],
-        dCarry: [],
-        dY: [],
-      }
-      const { grads } = tf.engine().gradients(
-        () => {
-          const out = plan.body(carry, x)
-          const [carryTerms, yTerms] = [out.carry, out.y].map(list => list.map(t => weighed(xla, t)))
-          outputs.carry = out.carry.map(t => xla.node(t))
-          outputs.y = out.y.map(t => xla.node(t))
-          outputs.dCarry = carryTerms!.map(t => t?.cotangent ?? null)
-          outputs.dY = yTerms!.map(t => t?.cotangent ?? null)
-          const terms = [...carryTerms!, ...yTerms!].flatMap(t => (t ? [t.product] : []))
-          return terms.length ? terms.reduce((a, b) => tf.add(a, b)) : tf.scalar(0)
-        },
-        sources.filter(t => t.dtype === 'float32'),
-        undefined,
-        true,
-      )
-      let next = 0
-      const gradients = sources.map(t => {
-        if (t.dtype !== 'float32') return null
-        const g = grads[next++]
-        return g ? xla.node(g) : hlo.fill(0, t.shape, xla.node(t).type)
-      })
-      const { carry: nextCarry, y, dCarry, dY } = outputs
-      const cotangents = [...dCarry, ...dY].filter(n => n !== null)
-      const needed = residuals(plan, trace, gradients, cotangents, parameters)
-      return { carry: nextCarry, y, backward: { dCarry, dY, gradients, needed } }
-    }),
-  )
-}
-
-/** ⟨t, cotangent⟩ for a fresh cotangent; null if t is no float. */
-function weighed(xla: XlaBackend, t: tf.Tensor): { product: tf.Tensor; cotangent: Node } | null {
-  const node = xla.node(t)
-  if (!isFloat(node.type)) return null
-  const cotangent = hlo.parameter(node)
-  return { product: tf.sum(tf.mul(t, xla.tensor(cotangent))), cotangent }
-}
-
-/** The step's values that its gradient reads. With rematerialisation: only its carry. Else: each value on the border between
- * the step and its gradient, walking back over what is cheaper to compute than to keep. */
+/** The step's values to keep for its gradient: of those that the gradient reads, the ones that are not cheap to compute from
+ * others that are at hand. With rematerialisation: its carry. */
 function residuals(
-  plan: Plan,
-  trace: Trace,
-  gradients: readonly (Node | null)[],
-  cotangents: readonly Node[],
-  { carry, x }: Parameters,
+  { trace, inputs }: Recorded,
+  { cotangents, gradients }: VectorJacobianProduct,
+  carries: number,
+  remat: boolean,
 ): Node[] {
   const roots = gradients.filter(n => n !== null)
-  const backwards = new Set(cotangents)
-  const order: Node[] = []
+  const backwards = new Set(cotangents.filter(n => n !== null))
+  const order: Node[] = [] // operands first
   ancestors(
     roots,
     node => node.trace !== trace,
@@ -268,77 +206,34 @@ function residuals(
       order.push(node)
     },
   )
-  const seen = new Set(order)
-  if (plan.remat) return carry.filter(p => seen.has(p))
-  const kept = new Set<Node>()
-  const need = (node: Node): void => {
-    if (node.trace !== trace || node.literal || backwards.has(node) || x.includes(node)) return
+  if (remat) return inputs.slice(0, carries).filter(p => order.includes(p))
+  const read = new Set<Node>()
+  const reads = (node: Node): void => {
     const [operand] = node.operands
-    const cheap =
-      CHEAP.has(node.op) && operand && bytesOf(operand.shape, operand.type) <= bytesOf(node.shape, node.type)
-    if (cheap) need(operand)
-    else kept.add(node)
+    if (RESHAPING.has(node.op) && operand && bytes(operand) <= bytes(node)) reads(operand)
+    else read.add(node)
   }
-  for (const node of order) if (backwards.has(node)) node.operands.forEach(need)
-  roots.filter(r => !backwards.has(r)).forEach(need)
-  return [...kept]
+  for (const node of order) if (backwards.has(node)) node.operands.filter(o => !backwards.has(o)).forEach(reads)
+  roots.filter(r => !backwards.has(r)).forEach(reads)
+  const atHand = new Set(inputs.slice(carries))
+  const kept: Node[] = []
+  for (const node of order) {
+    if (backwards.has(node) || atHand.has(node)) continue
+    const cheap = node.literal || RESHAPING.has(node.op) || ELEMENTWISE.has(node.op)
+    if (cheap && node.operands.every(o => o.trace !== trace || atHand.has(o))) atHand.add(node)
+    else if (read.has(node)) {
+      atHand.add(node)
+      kept.push(node)
+    }
+  }
+  return kept
 }
 
-const CHEAP = new Set(['stablehlo.broadcast_in_dim', 'stablehlo.reshape', 'stablehlo.convert'])
-
-/** Walks the steps back, from the results' cotangents to those of carry, xs and closed-over tensors. */
-function backwardPass(xla: XlaBackend, plan: Plan, dys: tf.Tensor[], inputs: tf.Tensor[]): Node[] {
-  const b = plan.backward!
-  const nodes = inputs.map(t => xla.node(t))
-  const xs = nodes.slice(plan.carries, plan.carries + plan.slices)
-  const given = dys.map(t => xla.node(t))
-  const floats = (list: (Node | null)[]) => list.filter(n => n !== null)
-  const dCarry = given.slice(0, plan.carries).filter((_, i) => b.dCarry[i])
-  const dYs = given.slice(plan.carries).filter((_, i) => b.dY[i])
-  const gCarry = b.dCarry.map((d, i) => (d ? b.gradients[i]! : null))
-  const gX = b.gradients.slice(plan.carries, plan.carries + plan.slices)
-  const gClosed = b.gradients.slice(plan.carries + plan.slices)
-  const n = { carry: dCarry.length, x: floats(gX).length }
-  const init = [
-    hlo.fill(plan.reverse ? 0 : plan.steps - 1, [], 's32'),
-    ...dCarry,
-    ...floats(gX).map(g => hlo.fill(0, [plan.steps, ...g.shape], g.type)),
-    ...floats(gClosed).map(g => hlo.fill(0, g.shape, g.type)),
-  ]
-  const results = loop(plan, init, !plan.reverse, (i, values) => {
-    const map = new Map<Node, Node>()
-    b.kept.forEach(({ node, stack }) => map.set(node, sliceAt(stack, i)))
-    b.xParameters.forEach((p, k) => map.set(p, sliceAt(xs[k]!, i)))
-    floats(b.dCarry).forEach((p, k) => map.set(p, values[k]!))
-    floats(b.dY).forEach((p, k) => map.set(p, sliceAt(dYs[k]!, i)))
-    const step = substitute([...floats(gCarry), ...floats(gX), ...floats(gClosed)], map, b.trace)
-    return step.map((g, k) => {
-      if (k < n.carry) return g
-      if (k < n.carry + n.x) return updateAt(values[k]!, g, i)
-      return hlo.add(values[k]!, g)
-    })
-  })
-  const back = results[Symbol.iterator]()
-  const of = (list: (Node | null)[], whole: (i: number) => Node) =>
-    list.map((g, i) => (g ? back.next().value! : hlo.like(whole(i), 0)))
-  return [
-    ...of(gCarry, i => nodes[i]!),
-    ...of(gX, i => xs[i]!),
-    ...of(gClosed, i => nodes[plan.carries + plan.slices + i]!),
-  ]
-}
-
-tf.registerGradient({
-  kernelName: SCAN,
-  saveAllInputs: true,
-  gradFunc: (dys, saved, attrs) => {
-    const plan = attrs as unknown as Plan
-    const inputs = saved
-    const cotangents = Array.isArray(dys) ? dys : [dys]
-    // tfjs asks for some of them, each in a scope of its own; the rest goes when the backward pass ends.
-    const grads = backwardPass(backend(), plan, cotangents, inputs).map(node => backend().tensor(node))
-    plan.backward!.kept.forEach(({ stack }) => stack.release())
-    plan.backward!.trace.close()
-    return Object.fromEntries(grads.map((g, i) => [i, () => tf.clone(g)]))
-  },
-})
+const bytes = ({ shape, type }: ValueType): number => bytesOf(shape, type)
+const stablehlo = (names: string): Set<string> => new Set(names.split(' ').map(name => `stablehlo.${name}`))
+const RESHAPING = stablehlo('broadcast_in_dim reshape convert')
+/** Of floats; not the integer operations that random numbers are made of. */
+const ELEMENTWISE = stablehlo(
+  'abs add and compare cosine divide exponential exponential_minus_one floor log log_plus_one logistic maximum minimum ' +
+    'multiply negate not or power rsqrt select sign sine sqrt subtract tanh',
+)

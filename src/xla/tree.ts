@@ -25,6 +25,19 @@ export function tensorsOf(tree: unknown): tf.Tensor[] {
   return leaves
 }
 
+/** The tensors of a tree in the order of another, which has the same structure (the keys of its objects may be in another order).
+ * @throws naming the tensors of both if they differ */
+export function tensorsLike(reference: unknown, tree: unknown, what: string): tf.Tensor[] {
+  const found = new Map<string, tf.Tensor>()
+  eachTensor(tree, (t, path) => found.set(path, t))
+  const wanted: string[] = []
+  eachTensor(reference, (_, path) => wanted.push(path))
+  const list = (paths: Iterable<string>) => [...paths].map(path => path || 'one tensor').join(', ') || 'no tensor'
+  if (found.size !== wanted.length || wanted.some(path => !found.has(path)))
+    throw new Error(`${what} has ${list(found.keys())}; needed ${list(wanted)}, as at the start.`)
+  return wanted.map(path => found.get(path)!)
+}
+
 /** A tree of the same structure with each tensor replaced; other leaves are kept. */
 export function mapTensors<T>(tree: T, f: (tensor: tf.Tensor, path: string) => tf.Tensor, path = ''): T {
   if (isTensor(tree)) return f(tree, path) as T

@@ -888,13 +888,6 @@ const engine: Record<string, Case> = {
     inputs: [d.uniform([4, 5]), d.uniform([2, 2])],
     run: (x, y) => dynamicUpdateSlice(x, y, [tf.scalar(d.run, 'int32'), 1]),
   })),
-  XlaScan: make(d => ({
-    inputs: [d.uniform([3]), d.uniform([4, 3])],
-    run: (init, xs) => {
-      const [last, ys] = scan((c: tf.Tensor, x: tf.Tensor) => [tf.tanh(tf.add(c, x)), tf.mul(c, x)], init, xs)
-      return [last, ys]
-    },
-  })),
 }
 
 export const cases: Record<string, Case> = {

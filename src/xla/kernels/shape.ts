@@ -10,17 +10,13 @@ import { axesOf, kernel, listKernel, rawKernel } from './register.js'
 type X = { x: TensorInfo }
 
 /** A data id stands for flat values, so that these share it. */
-rawKernel(tf.Identity, (backend, { x }) => {
-  backend.incRef(x!.dataId)
-  return { dataId: x!.dataId, shape: x!.shape, dtype: x!.dtype }
-})
+rawKernel(tf.Identity, (backend, { x }) => backend.shared(x!))
 rawKernel(tf.Reshape, (backend, { x }, attrs) => {
   const { shape: wanted } = attrs as tf.ReshapeAttrs
   const size = sizeOf(x!.shape)
   const shape = tf.util.inferFromImplicitShape(wanted, size)
   tf.util.assert(sizeOf(shape) === size, () => `reshape: ${size} values do not fit [${shape.join(', ')}]`)
-  backend.incRef(x!.dataId)
-  return { dataId: x!.dataId, shape, dtype: x!.dtype }
+  return backend.shared(x!, shape)
 })
 kernel<{ input: TensorInfo }, tf.ExpandDimsAttrs>(tf.ExpandDims, ({ input }, { dim }) => {
   const shape = [...input.shape]
