@@ -38,6 +38,12 @@ export interface CausalModel {
   ): { hidden: tf.Tensor; caches: KeyValueCache[] }
 }
 
+export interface ModelOptions {
+  /** Training keeps each layer's input for the gradient, and computes the rest of the layer anew. False is faster, and keeps what
+   * the matrix products of all layers give. Default true (TRL). */
+  gradient_checkpointing?: boolean
+}
+
 export interface TokenInput {
   input_ids: tf.Tensor // [B, T] int32
   attention_mask: tf.Tensor // [B, T], 0 where there is padding

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '../io/checkpoint.js'
 import { Fields, readJson } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
-import type { CausalModel } from './causalModel.js'
+import type { CausalModel, ModelOptions } from './causalModel.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 
 /** Reads a Hugging Face directory of a causal language model: config.json says which, safetensors hold the weights.
@@ -10,11 +10,11 @@ import { qwen2, qwen2Config } from './qwen2.js'
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadCausalModel(
   dir: string,
-  options: { dtype?: WeightType; quantization?: 'nf4' | null } = {},
+  options: ModelOptions & { dtype?: WeightType; quantization?: 'nf4' | null } = {},
 ): Promise<{ model: CausalModel; weights: TensorTree }> {
   const path = join(dir, 'config.json')
   const fields = new Fields(await readJson(path), path)
-  const model = causalModel(fields)
+  const model = causalModel(fields, options)
   const source = await openCheckpoint(dir)
   try {
     const { layers, ignored, parameters } = model
@@ -29,10 +29,10 @@ export async function loadCausalModel(
 /** What bitsandbytes quantises: linear layers, and not the head. */
 const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') && shape.length === 2
 
-function causalModel(fields: Fields): CausalModel {
+function causalModel(fields: Fields, options: ModelOptions): CausalModel {
   switch (fields.get('model_type')) {
     case 'qwen2':
-      return qwen2(qwen2Config(fields))
+      return qwen2(qwen2Config(fields), options)
     default:
       return fields.fail('model_type', '"qwen2"')
   }

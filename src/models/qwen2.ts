@@ -14,7 +14,7 @@ import {
   type Rotary,
 } from '../nn/index.js'
 import { astype, disposeTree, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
-import type { CausalModel, KeyValueCache, TokenInput } from './causalModel.js'
+import type { CausalModel, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 
 /** Fields of config.json, under Hugging Face's names. */
@@ -78,7 +78,7 @@ export function qwen2Config(fields: Fields): Qwen2Config {
 
 /** Qwen2ForCausalLM.
  * @source transformers 5.23, models/qwen2/modeling_qwen2.py; Qwen2 technical report, arXiv 2407.10671 */
-export function qwen2(config: Qwen2Config): CausalModel {
+export function qwen2(config: Qwen2Config, { gradient_checkpointing = true }: ModelOptions = {}): CausalModel {
   const { num_attention_heads: H, num_key_value_heads: K, rms_norm_eps: eps } = config
   const D = config.hidden_size / H
 
@@ -124,8 +124,7 @@ export function qwen2(config: Qwen2Config): CausalModel {
         layer(x, w, rotary, (q, k, v) => attention(q, k, v, mask)),
         null,
       ]
-      // Keeping every intermediate for the gradient costs more memory traffic than computing a layer once more.
-      return finish(w, scan(body, x, w.layers, { remat: true })[0])
+      return finish(w, scan(body, x, w.layers, { remat: gradient_checkpointing })[0])
     },
 
     head(weights, hidden) {

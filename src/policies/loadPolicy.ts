@@ -18,6 +18,9 @@ export interface PolicyOptions {
   /** `nf4`: the matrices of the layers are kept in 4 bits an entry and restored in `dtype` where they are used (QLoRA); all
    * weights are frozen, so that training needs an adapter. Default null. */
   quantization?: 'nf4' | null
+  /** Training keeps each layer's input for the gradient, and computes the rest of the layer anew: less memory, more time.
+   * Default true (TRL). */
+  gradient_checkpointing?: boolean
   /** Of a fresh adapter. Default 0. */
   seed?: number
 }
@@ -25,14 +28,18 @@ export interface PolicyOptions {
 /** Loads a model directory in Hugging Face's layout as a policy, and starts the engine if nothing has.
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
-  const { adapter, dtype, quantization, seed } = resolveConfig<
+  const { adapter, dtype, quantization, gradient_checkpointing, seed } = resolveConfig<
     Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions
-  >('loadPolicy', { adapter: undefined, dtype: 'float32', quantization: null, seed: 0 }, options)
+  >(
+    'loadPolicy',
+    { adapter: undefined, dtype: 'float32', quantization: null, gradient_checkpointing: true, seed: 0 },
+    options,
+  )
   requireOneOf('loadPolicy', 'dtype', dtype, ['float32', 'bfloat16'])
   if (quantization !== null) requireOneOf('loadPolicy', 'quantization', quantization, ['nf4'])
   await start()
   const tokenizer = await loadTokenizer(dir)
-  const { model, weights } = await loadCausalModel(dir, { dtype, quantization })
+  const { model, weights } = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing })
   const source = { dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
   if (adapter === undefined)
     return new LanguagePolicy(

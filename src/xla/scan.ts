@@ -143,7 +143,13 @@ function updateAt(stack: Node, value: Node, i: Node): Node {
 }
 
 /** Runs the loop, and stacks what its gradient needs of each step. */
-function forward(loop: Loop, step: Recorded, init: Node[], xs: Node[]): { outputs: Node[]; kept: Map<Node, Node> } {
+function forward(
+  loop: Loop,
+  step: Recorded,
+  init: Node[],
+  xs: Node[],
+  remat: boolean,
+): { outputs: Node[]; kept: Map<Node, Node> } {
   const keep = step.vjp ? residuals(step, step.vjp, init.length, remat) : []
   const roots = [...step.outputs, ...keep]
   const stacks = roots.slice(init.length).map(v => emptyStack(loop.steps, v))

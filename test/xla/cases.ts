@@ -1,14 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import {
-  astype,
-  constrain,
-  copy,
-  dynamicSlice,
-  dynamicUpdateSlice,
-  mesh,
-  scan,
-  wideMatMul,
-} from '../../src/xla/index.js'
+import { astype, constrain, copy, dynamicSlice, dynamicUpdateSlice, mesh, wideMatMul } from '../../src/xla/index.js'
 import type { Draw } from './draw.js'
 
 /* How each kernel of the backend is exercised: one entry a kernel, in families. */

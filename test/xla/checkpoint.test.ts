@@ -72,7 +72,7 @@ describe('checkpoint', function () {
   })
 
   it('saves memory in a program that is not a loop: the compiler does not merge the two computations', () => {
-    const [LAYERS, ROWS, C, I] = [12, 64, 16, 256]
+    const [LAYERS, ROWS, C, I] = [12, 256, 16, 64]
     const weights = Array.from({ length: LAYERS }, () => ({ up: draw.uniform([C, I]), down: draw.uniform([I, C]) }))
     const layer = (x: tf.Tensor, w: { up: tf.Tensor; down: tf.Tensor }) =>
       tf.add(x, tf.matMul(tf.tanh(tf.matMul(x, w.up)), w.down))
@@ -86,6 +86,7 @@ describe('checkpoint', function () {
     const hidden = 4 * ROWS * I // bytes of one tanh
     const [kept, anew] = [compiled(layer), compiled(checkpoint(layer))]
     assert.ok(kept > LAYERS * hidden, `${kept} bytes keep ${LAYERS} activations of ${hidden}`)
-    assert.ok(anew < 5 * hidden, `${anew} bytes compute them anew, one at a time`)
+    const inputs = (LAYERS * hidden * C) / I
+    assert.ok(anew < inputs + 3 * hidden, `${anew} bytes keep the layers' inputs, ${inputs}, and compute the rest anew`)
   })
 })

@@ -35,11 +35,11 @@ describe('cond', function () {
     it(`is differentiated with regard to what its branches read, the ${sign > 0 ? 'first' : 'second'} taken`, () =>
       agrees(
         (x, w) => {
-          const [a, b, n] = cond(
+          const { a, b, n } = cond<Record<'a' | 'b' | 'n', tf.Tensor>>(
             positive(x),
-            () => [tf.mul(tf.sin(x), w), x, tf.scalar(2, 'int32') as tf.Tensor],
-            () => [tf.exp(x), tf.mul(tf.square(w), 3), tf.scalar(3, 'int32') as tf.Tensor],
-          ) as [tf.Tensor, tf.Tensor, tf.Tensor]
+            () => ({ a: tf.mul(tf.sin(x), w), b: x, n: tf.scalar(2, 'int32') }),
+            () => ({ a: tf.exp(x), b: tf.mul(tf.square(w), 3), n: tf.scalar(3, 'int32') }),
+          )
           return tf.mul(tf.sum(tf.mul(tf.add(a, x), b)), tf.cast(n, 'float32'))
         },
         [tf.mul(x, sign), w],
