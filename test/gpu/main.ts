@@ -15,6 +15,9 @@ import type { TestResults } from './runTests.js'
 /** By the first letter of their names, so that processes can share the work. */
 const SPECS = ['a', 'b', 'c', '[de]', '[f-l]', 'm', '[n-q]', 'r', 's', '[t-z]', '[^a-z]']
 
+/** XLA's informational messages. */
+const XLA_LOG = /^(I\d{4}|W\d{4}|WARNING: All log messages) /
+
 interface Outcome {
   result: string
   problems: string[]
@@ -121,7 +124,7 @@ async function run(
   } catch (error) {
     const { stdout, stderr } = error as { stdout?: string; stderr?: string }
     if (!stdout) throw error
-    return { lines: lines(stdout), errors: lines(stderr ?? '') }
+    return { lines: lines(stdout), errors: lines(stderr ?? '').filter(line => !XLA_LOG.test(line)) }
   }
 }
 
