@@ -69,14 +69,12 @@ describe(`TensorFlow as the backend${setUp ? '' : ': not set up, npm run setup:t
     assert.deepEqual(said, ['The backend tensorflow has no bf16 and f16: such values are stored as f32.'])
   })
 
-  it('has no meshes, and says so', async () => {
+  it('has no meshes and no 4-bit matrices, and says so', async () => {
     const { result } = await onTensorflow(`
-      let message
-      try { xla.mesh({ data: 2 }) } catch (error) { message = error.message }
-      console.log(JSON.stringify(message))`)
-    assert.match(
-      result as string,
-      /^xla\.mesh: tfjs runs on "tensorflow", which knows one device; needed the backend "xla"/,
-    )
+      const refusal = f => { try { f() } catch (error) { return error.message } }
+      console.log(JSON.stringify([refusal(() => xla.mesh({ data: 2 })), refusal(() => xla.quantizeNf4(tf.ones([64, 64])))]))`)
+    const [mesh, nf4] = result as [string, string]
+    assert.match(mesh, /^xla\.mesh: tfjs runs on "tensorflow", which knows one device; needed the backend "xla"/)
+    assert.match(nf4, /^quantizeNf4: 4-bit weights need the backend xla; this is tensorflow/)
   })
 })
