@@ -1,4 +1,4 @@
-/* The programs of the kernels' tests and of each method's updates, compiled for an H100 by the CUDA plugin on a machine without a
+/* The programs of the engine's and the layers' tests and of each method's updates, compiled for an H100 by the CUDA plugin on a machine without a
  * GPU. Nothing runs there: it tells that no operation, type or shape is refused. */
 import { PjrtApi } from '../../src/xla/pjrt/api.js'
 import { PjrtClient, namedValue } from '../../src/xla/pjrt/client.js'
@@ -34,7 +34,8 @@ if (!plugin || 'missing' in plugin) {
 
 const programs = recordPrograms()
 await runTests(async () => {
-  for (const test of ['xla/kernels', 'nn/layers']) await import(`../${test}.test.js`)
+  for (const test of ['xla/kernels', 'xla/random', 'xla/precision', 'xla/nf4', 'nn/layers', 'nn/attention'])
+    await import(`../${test}.test.js`)
 })
 for (const method of METHODS) await rowsOf(method, 1, 0)
 
