@@ -2,6 +2,7 @@ import { backend, onXla } from './backend.js'
 import type { Node, Trace, ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { ifNodes } from './loops.js'
+import { runsByKernel } from './nans.js'
 import { ancestors } from './print.js'
 import { taping } from './record.js'
 import { layOut, recorded, results } from './recorded.js'
@@ -17,7 +18,7 @@ import { isFloat } from './types.js'
 export function checkpoint<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => R {
   const name = fn.name || 'checkpoint'
   return (...args) => {
-    if (!onXla() || !taping()) return fn(...args)
+    if (!onXla() || runsByKernel() || !taping()) return fn(...args)
     const tensors = tensorsOf(args)
     const values = tensors.map(t => backend().node(t))
     let result: R

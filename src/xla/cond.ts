@@ -3,6 +3,7 @@ import { backend, onXla } from './backend.js'
 import type { Node } from './graph.js'
 import * as hlo from './hlo.js'
 import { ifNodes } from './loops.js'
+import { runsByKernel } from './nans.js'
 import { layOut, recorded, results } from './recorded.js'
 import type { Recorded } from './recorded.js'
 import { tensorsLike, tensorsOf, withTensors } from './tree.js'
@@ -14,7 +15,7 @@ import type { TensorTree } from './tree.js'
  * the branch and computes it anew.
  * @param predicate a bool scalar */
 export function cond<T extends TensorTree>(predicate: tf.Tensor, onTrue: () => T, onFalse: () => T): T {
-  if (!onXla()) return predicate.dataSync()[0] ? onTrue() : onFalse()
+  if (!onXla() || runsByKernel()) return predicate.dataSync()[0] ? onTrue() : onFalse()
   const test = backend().node(predicate)
   let tree!: T
   const yes = recorded('cond', [], () => tensorsOf((tree = onTrue())))

@@ -11,7 +11,8 @@
  *   copy                       memory of its own
  *   random          counter-based random numbers with keys
  *   sync            runs what was recorded
- *   stats, memory, profile     what the engine does */
+ *   stats, memory, profile     what the engine does
+ *   debugNans       where NaN comes from */
 import { backend, onXla } from './backend.js'
 import { livePending } from './graph.js'
 import { deviceMemory, holdings } from './pjrt/room.js'
@@ -43,6 +44,7 @@ export type { GpuOptions } from './gpuOptions.js'
 export { disposeTree, eachTensor, mapTensors, tensorsOf, withTensors } from './tree.js'
 export type { ArgumentTree, TensorTree, Tree } from './tree.js'
 export type { ElementType } from './types.js'
+export { debugNans, NanError } from './nans.js'
 export { profile } from './profile.js'
 export type { ChromeTrace, TraceEvent } from './profile.js'
 export { OutOfMemoryError } from './pjrt/errors.js'

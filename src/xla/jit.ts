@@ -7,7 +7,8 @@ import type { ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { captured } from './loops.js'
 import type { Executable } from './pjrt/client.js'
-import { printProgram } from './print.js'
+import { checksNans, explainNan, haveNan, rerunning } from './nans.js'
+import { printProgram, withoutDonation } from './print.js'
 import { span } from './profile.js'
 import type { Argument } from './print.js'
 import { record, taping, withoutTape } from './record.js'
@@ -15,7 +16,7 @@ import { leavesOf, whatChanged } from './retrace.js'
 import type { Leaves } from './retrace.js'
 import { Mesh } from './sharding.js'
 import type { Sharding } from './sharding.js'
-import { eachTensor, isTensor, tensorsOf, withTensors } from './tree.js'
+import { disposeTree, eachTensor, isTensor, tensorsOf, withTensors } from './tree.js'
 
 export interface JitOptions {
   /** Indices of arguments whose tensors the program consumes: their memory becomes the outputs'. */
@@ -52,7 +53,7 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
   const donated = new Set(options.donate ?? [])
   const programs = new Map<string, Program>()
 
-  const inline = () => !onXla() || Trace.current !== null || taping()
+  const inline = () => !onXla() || Trace.current !== null || taping() || rerunning()
   const lookup = (args: A): Program => {
     if (Mesh.inUse) backend().engine.materialize(nodesOf(args)) // to know where they lie
     const key = `${autocastType() ?? ''}${meshName(args)}${signature(args)}`
@@ -73,7 +74,7 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
   }
 
   const plain = (args: A): R => (onXla() || taping() ? fn(...args) : eagerly(fn, args, donated))
-  const jitted = (...args: A): R => (inline() ? plain(args) : (run(lookup(args), args, name, donated) as R))
+  const jitted = (...args: A): R => (inline() ? plain(args) : (run(lookup(args), fn, args, name, donated) as R))
   jitted.async = async (...args: A): Promise<R> => {
     if (inline()) return plain(args)
     const { engine } = backend()
@@ -81,12 +82,11 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     const inputs = inputsOf(program, args)
     inputs.forEach(node => node.retain())
     try {
-      const compiling = program.executable ?? engine.prepare(program.text)
-      ;[program.executable] = await Promise.all([compiling, engine.materializeAsync(inputs)])
+      await Promise.all([prepare(program), engine.materializeAsync(inputs)])
     } finally {
       inputs.forEach(node => node.release())
     }
-    const result = run(program, args, name, donated) as R
+    const result = run(program, fn, args, name, donated) as R
     const [first] = tensorsOf(result)
     if (first) await engine.buffer(backend().node(first)).ready()
     return result
@@ -146,56 +146,67 @@ function signature(value: unknown): string {
 function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: string, donated: Set<number>): Program {
   const xla = backend()
   const trace = new Trace(name)
+  const parameters: Argument[] = []
+  return keepingVariables((variables, assignedOnes) => {
+    const nodeOfVariable = new Map(variables.map(v => [xla.storage(v), v]))
+    try {
+      return withoutTape(() =>
+        record(trace, () => {
+          const inputs = args.map((arg, i) =>
+            withTensors(
+              arg,
+              tensorsOf(arg).map(t => {
+                const stored = xla.storage(t)
+                const node = hlo.parameter(stored)
+                parameters.push({ node, donated: donated.has(i), sharding: stored.sharding })
+                return xla.tensor(hlo.reshape(node, t.shape))
+              }),
+            ),
+          ) as A
+          const result = fn(...inputs)
+          if (result instanceof Promise)
+            throw new Error(`xla.jit(${name}): the function is async; a traced function must not be`)
+          const nodes = tensorsOf(result).map(t => xla.node(t))
+          const assigned = assignedOnes()
+          const outputs = [...nodes, ...assigned.map(v => xla.node(v))]
+          const outside = captured(trace, outputs)
+          if (Mesh.inUse) xla.engine.materialize(outside)
+          const read = outside.map(node => ({ node, sharding: node.sharding }))
+          const placements = read.map(({ sharding }) => divided(sharding))
+          const text = printProgram(name, [...parameters, ...read], outputs, replaced(parameters, outputs))
+          const hidden = outside.map(node => nodeOfVariable.get(node) ?? node)
+          hidden.forEach(h => h instanceof Node && h.retain())
+          const types = outputs.map(({ shape, type }) => ({ shape, type })) // without the graph behind them
+          return {
+            text,
+            executable: null,
+            hidden,
+            result,
+            outputs: types,
+            assigned,
+            resultCount: nodes.length,
+            placements,
+            leaves: new Map([...leavesOf(args, signature), ['autocast', autocastType() ?? 'off']]),
+          }
+        }),
+      )
+    } finally {
+      trace.close()
+    }
+  })
+}
+
+/** Runs `f`, and points the variables that it assigns back at the values they had.
+ * @param f is given all variables, and a function that tells which were assigned so far */
+function keepingVariables<T>(f: (variables: readonly tf.Variable[], assigned: () => tf.Variable[]) => T): T {
+  const xla = backend()
   const variables = Object.values(tf.engine().registeredVariables)
   variables.forEach(v => xla.settle(v))
   const before = variables.map(v => v.dataId)
-  before.forEach(dataId => xla.incRef(dataId)) // an assignment while tracing must not free the present value
-  const nodeOfVariable = new Map(variables.map(v => [xla.storage(v), v]))
-  const parameters: Argument[] = []
+  before.forEach(dataId => xla.incRef(dataId)) // an assignment must not free the present value
   try {
-    return withoutTape(() =>
-      record(trace, () => {
-        const inputs = args.map((arg, i) =>
-          withTensors(
-            arg,
-            tensorsOf(arg).map(t => {
-              const stored = xla.storage(t)
-              const node = hlo.parameter(stored)
-              parameters.push({ node, donated: donated.has(i), sharding: stored.sharding })
-              return xla.tensor(hlo.reshape(node, t.shape))
-            }),
-          ),
-        ) as A
-        const result = fn(...inputs)
-        if (result instanceof Promise)
-          throw new Error(`xla.jit(${name}): the function is async; a traced function must not be`)
-        const nodes = tensorsOf(result).map(t => xla.node(t))
-        const assigned = variables.filter((v, i) => v.dataId !== before[i])
-        const outputs = [...nodes, ...assigned.map(v => xla.node(v))]
-        const outside = captured(trace, outputs)
-        if (Mesh.inUse) xla.engine.materialize(outside)
-        const read = outside.map(node => ({ node, sharding: node.sharding }))
-        const placements = read.map(({ sharding }) => divided(sharding))
-        const text = printProgram(name, [...parameters, ...read], outputs, replaced(parameters, outputs))
-        const hidden = outside.map(node => nodeOfVariable.get(node) ?? node)
-        hidden.forEach(h => h instanceof Node && h.retain())
-        const types = outputs.map(({ shape, type }) => ({ shape, type })) // without the graph behind them
-        return {
-          text,
-          executable: null,
-          hidden,
-          result,
-          outputs: types,
-          assigned,
-          resultCount: nodes.length,
-          placements,
-          leaves: new Map([...leavesOf(args, signature), ['autocast', autocastType() ?? 'off']]),
-        }
-      }),
-    )
+    return f(variables, () => variables.filter((v, i) => v.dataId !== before[i]))
   } finally {
-    trace.close()
-    // Tracing pointed assigned variables at nodes without values: point them back.
     variables.forEach((v, i) => {
       if (v.dataId !== before[i]) xla.repoint(v, before[i]!)
       xla.disposeData(before[i]!)
@@ -203,8 +214,18 @@ function trace<A extends unknown[]>(fn: (...args: A) => unknown, args: A, name: 
   }
 }
 
+/** While NaN is searched for, programs leave their arguments as they are. */
 function executableOf(program: Program): Executable {
-  return (program.executable ??= backend().engine.program(program.text))
+  const { engine } = backend()
+  if (checksNans()) return engine.program(withoutDonation(program.text))
+  return (program.executable ??= engine.program(program.text))
+}
+
+/** Compiles on another thread what {@link executableOf} gives. */
+async function prepare(program: Program): Promise<void> {
+  const { engine } = backend()
+  if (checksNans()) await engine.prepare(withoutDonation(program.text))
+  else program.executable ??= await engine.prepare(program.text)
 }
 
 /** The sharding of the donated argument whose place each output takes. */
@@ -231,7 +252,13 @@ function moved(program: Program): boolean {
   return hidden.some(({ sharding }, i) => divided(sharding) !== program.placements[i])
 }
 
-function run(program: Program, args: unknown[], name: string, donated: Set<number>): unknown {
+function run<A extends unknown[]>(
+  program: Program,
+  fn: (...args: A) => unknown,
+  args: A,
+  name: string,
+  donated: Set<number>,
+): unknown {
   const xla = backend()
   const { engine } = xla
   const consumed = [...donated].flatMap(i => tensorsOf(args[i]))
@@ -243,21 +270,30 @@ function run(program: Program, args: unknown[], name: string, donated: Set<numbe
   const inputs = inputsOf(program, args)
   engine.materialize(inputs)
   const buffers = engine.execute(executableOf(program), inputs, program.outputs)
-  consumed.forEach(t => xla.donate(t, name))
   const outputs = buffers.map((buffer, i) => {
     const node = new Node('output', [], '', program.outputs[i]!.shape, program.outputs[i]!.type)
     node.buffer = buffer
-    return node
+    return xla.tensor(node)
   })
+  if (checksNans()) refuseNan(program, outputs, name, () => fn(...args))
+  consumed.forEach(t => xla.donate(t, name))
   program.assigned.forEach((v, i) => {
-    const value = xla.tensor(outputs[program.resultCount + i]!)
+    const value = outputs[program.resultCount + i]!
     v.assign(value)
     value.dispose()
   })
-  return withTensors(
-    program.result,
-    outputs.slice(0, program.resultCount).map(node => xla.tensor(node)),
-  )
+  return withTensors(program.result, outputs)
+}
+
+/** @throws NanError that names the kernel, if a program's results have NaN */
+function refuseNan(program: Program, outputs: readonly tf.Tensor[], name: string, f: () => unknown): void {
+  const found = haveNan(outputs.map(t => backend().storage(t))).indexOf(true)
+  if (found < 0) return
+  disposeTree(outputs)
+  const places: string[] = []
+  eachTensor(program.result, (_, path) => places.push(path === '' ? 'its result' : `its result's ${path}`))
+  const where = places[found] ?? `variable ${program.assigned[found - program.resultCount]!.name}`
+  keepingVariables(() => explainNan(name, where, f))
 }
 
 function checkDonation(xla: XlaBackend, consumed: tf.Tensor[], args: unknown[], name: string): void {

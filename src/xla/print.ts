@@ -58,6 +58,9 @@ export function printProgram(
   )
 }
 
+/** The text of a program that leaves its arguments as they are. */
+export const withoutDonation = (text: string): string => text.replaceAll(/jax\.buffer_donor = true(, )?/g, '')
+
 /** The name in a program's text. */
 export const programName = (text: string): string => /^module @(\w+)/.exec(text)?.[1] ?? 'unnamed'
 

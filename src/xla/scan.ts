@@ -3,6 +3,7 @@ import { backend, onXla } from './backend.js'
 import type { Node, ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { whileNodes } from './loops.js'
+import { runsByKernel } from './nans.js'
 import { ancestors } from './print.js'
 import { layOut, recorded, results } from './recorded.js'
 import type { Recorded, VectorJacobianProduct } from './recorded.js'
@@ -39,7 +40,7 @@ export function scan<C extends TensorTree, X extends TensorTree | null, Y extend
   const carries = tensorsOf(init)
   const stacks = tensorsOf(xs)
   const steps = stepsOf(stacks, options.length)
-  if (!onXla()) return eagerly(body, init, xs, steps, options.reverse ?? false)
+  if (!onXla() || runsByKernel()) return eagerly(body, init, xs, steps, options.reverse ?? false)
   const xla = backend()
   const name = body.name || 'scan'
   const loop: Loop = { name, steps, reverse: options.reverse ?? false }

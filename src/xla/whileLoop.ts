@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
 import { cond } from './cond.js'
 import { whileNodes } from './loops.js'
+import { runsByKernel } from './nans.js'
 import { onTape, taping, withoutTape } from './record.js'
 import { layOut, recorded, results } from './recorded.js'
 import { scan } from './scan.js'
@@ -25,7 +26,7 @@ type Body<S> = (state: S) => S
  * @throws Error when a gradient is taken through a loop without `maxSteps` */
 export function whileLoop<S extends TensorTree>(test: Test<S>, body: Body<S>, init: S, options: WhileOptions = {}): S {
   const { maxSteps } = options
-  if (!onXla()) {
+  if (!onXla() || runsByKernel()) {
     let state = init
     for (let i = 0; i < (maxSteps ?? Infinity) && test(state).dataSync()[0]; i++) state = body(state)
     return state

@@ -3,6 +3,7 @@ import type { KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
 import { BACKEND } from '../backend.js'
 import type { XlaBackend } from '../backend.js'
 import type { Node } from '../graph.js'
+import { checkKernel, checksNans } from '../nans.js'
 import { onHost, runOnHost } from './host.js'
 
 /** Registers a kernel that maps nodes to nodes. Strings and complex numbers go to the host. */
@@ -46,8 +47,11 @@ export function rawKernel(
   kernelName: string,
   run: (backend: XlaBackend, inputs: Record<string, TensorInfo>, attrs: object) => TensorInfo | TensorInfo[],
 ): void {
-  const kernelFunc: KernelFunc = ({ inputs, backend, attrs }) =>
-    run(backend as XlaBackend, inputs as Record<string, TensorInfo>, attrs ?? {})
+  const kernelFunc: KernelFunc = ({ inputs, backend, attrs }) => {
+    const result = run(backend as XlaBackend, inputs as Record<string, TensorInfo>, attrs ?? {})
+    if (checksNans()) checkKernel(kernelName, backend as XlaBackend, inputs, [result].flat())
+    return result
+  }
   tf.registerKernel({ kernelName, backendName: BACKEND, kernelFunc })
 }
 
