@@ -89,7 +89,7 @@ function check(
   if (bias) expect('bias', bias, bias.shape[0] === b ? b : 1, h, t, s)
   if (h % heads !== 0)
     throw new Error(`attention: ${h} query heads cannot share ${heads} key heads; needed a multiple of them`)
-  if (window !== undefined && !(causal && window > 0))
-    throw new Error(`attention: window (${window}) needs causal: true, and at least 1 key`)
+  if (window !== undefined && (!causal || (typeof window === 'number' && window < 1)))
+    throw new Error('attention: a window needs causal: true, and at least 1 key')
   if (bias && block) throw new Error('attention: the blockwise form takes no bias. Leave block out.')
 }

@@ -4,8 +4,8 @@ import * as tf from '@tensorflow/tfjs-core'
 export interface AttentionMask {
   /** Query i sees key j if j ≤ offset + i. */
   causal?: boolean
-  /** With `causal`, only the last so many of these: j > offset + i − window. */
-  window?: number
+  /** With `causal`, only the last so many of these: j > offset + i − window. A number, or an int32 scalar. */
+  window?: number | tf.Tensor
   /** Place of the first query among the keys: how many stand before it in a cache. A number, or an int32 scalar. Default 0. */
   offset?: number | tf.Tensor
   /** 0 for keys that nobody may see, such as padding [B, S]. */
@@ -17,9 +17,12 @@ export interface AttentionMask {
 /** Added to the scores of what is hidden; finite, so that a query that sees nothing gives no NaN. */
 export const HIDDEN = -1e9
 
+/** A number as an int32 scalar. */
+export const int = (n: number | tf.Tensor): tf.Tensor => (typeof n === 'number' ? tf.scalar(n, 'int32') : n)
+
 /** Places from, from + 1, … [n] int32. */
 export const places = (n: number, from: number | tf.Tensor = 0): tf.Tensor =>
-  tf.add(tf.range(0, n, 1, 'int32'), typeof from === 'number' ? tf.scalar(from, 'int32') : from)
+  tf.add(tf.range(0, n, 1, 'int32'), int(from))
 
 /** Whether queries see keys; `keyMask` and `segments` are those of these queries and keys.
  * @param rows places of the queries among the keys [T] int32
@@ -30,7 +33,7 @@ export function visible(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask
   const [i, j] = [tf.reshape(rows, [1, -1, 1]), tf.reshape(columns, [1, 1, -1])]
   return every([
     causal && tf.lessEqual(j, i),
-    window !== undefined && tf.greater(j, tf.sub(i, tf.scalar(window, 'int32'))),
+    window !== undefined && tf.greater(j, tf.sub(i, int(window))),
     keyMask && tf.cast(tf.expandDims(keyMask, 1), 'bool'),
     segments && tf.equal(tf.expandDims(segments.q, 2), tf.expandDims(segments.kv, 1)),
   ])

@@ -11,7 +11,7 @@ import {
   withTensors,
 } from '../xla/index.js'
 import { taping } from '../xla/record.js'
-import { HIDDEN, every, hiding, places, visible, type AttentionMask } from './attentionMask.js'
+import { HIDDEN, every, hiding, int, places, visible, type AttentionMask } from './attentionMask.js'
 
 /* Letters besides the project's: N blocks of Q queries, M blocks of J keys, R = G·Q queries that share a key head. */
 
@@ -27,9 +27,8 @@ export function blockwiseAttention(
   scale: number,
   block: number,
 ): tf.Tensor {
-  const differentiable = tf.customGrad((...args) => {
-    const [q, k, v] = args as [tf.Tensor, tf.Tensor, tf.Tensor]
-    const save = args[3] as unknown as (tensors: tf.Tensor[]) => void
+  const run = tf.customGrad((...args) => {
+    const [q, k, v, save] = args as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc]
     const { out, logSum } = forward(q, k, v, blocksOf(q, k, mask, scale, block))
     save([q, k, v, out, logSum, ...tensorsOf(mask)])
     return {
@@ -42,7 +41,7 @@ export function blockwiseAttention(
       },
     }
   })
-  return differentiable(q, k, v)
+  return run(q, k, v)
 }
 
 /** @returns out [B, T, H·D], and the logarithm of each query's Σ exp(score) in blocks [N, B, K, R, 1] */
@@ -56,7 +55,7 @@ function forward(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, blocks: Blocks): { ou
       const fade = tf.exp(tf.sub(max, newMax))
       const weights = tf.exp(tf.sub(scores, newMax)) // not divided by their sum yet
       return {
-        j: tf.add(j, tf.scalar(1, 'int32')),
+        j: tf.add(j, int(1)),
         max: newMax,
         sum: tf.add(tf.mul(sum, fade), tf.sum(weights, -1, true)),
         mixed: tf.add(tf.mul(mixed, fade), product(weights, blocks.at(values, j))),
@@ -104,7 +103,7 @@ function backward(
       const dWeights = product(x.dOut, blocks.at(values, j), false, true)
       const dScores = tf.mul(tf.mul(weights, tf.sub(dWeights, x.along)), blocks.scale)
       return {
-        j: tf.add(j, tf.scalar(1, 'int32')),
+        j: tf.add(j, int(1)),
         dq: tf.add(dq, product(dScores, key)), // [B, K, R, D]
         dk: blocks.added(dk, product(dScores, x.q, true), j),
         dv: blocks.added(dv, product(weights, x.dOut, true), j),
@@ -129,15 +128,16 @@ type Blocks = ReturnType<typeof blocksOf>
 function blocksOf(q: tf.Tensor, k: tf.Tensor, mask: AttentionMask, scale: number, block: number) {
   const [b, t, h] = q.shape as [number, number, number]
   const [, heads, s, d] = k.shape as [number, number, number, number]
-  const [Q, J, group] = [Math.min(block, t), Math.min(block, s), h / heads]
-  const [N, M] = [Math.ceil(t / Q), Math.ceil(s / J)]
+  const group = h / heads
+  const [N, M] = [Math.ceil(t / block), Math.ceil(s / block)]
+  const [Q, J] = [Math.ceil(t / N), Math.ceil(s / M)] // blocks of one size, with as little padding as can be
   const [allQueries, allKeys] = [places(N * Q, mask.offset), places(M * J)]
   const whole: AttentionMask = {
     ...mask,
     keyMask: M * J > s || mask.keyMask ? padded(mask.keyMask ?? tf.fill([b, s], 1), 1, M * J) : undefined,
     segments: mask.segments && { q: padded(mask.segments.q, 1, N * Q), kv: padded(mask.segments.kv, 1, M * J) },
   }
-  const start = (block: tf.Tensor, size: number) => tf.mul(block, tf.scalar(size, 'int32'))
+  const start = (block: tf.Tensor, size: number) => tf.mul(block, int(size))
   const cut = (x: tf.Tensor, i: tf.Tensor, size: number) => dynamicSlice(x, [0, start(i, size)], [b, size])
 
   return {
@@ -203,15 +203,13 @@ function spansOf(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask, N: nu
   const needed = every([
     tf.fill([N, M], 1, 'bool'),
     causal && tf.lessEqual(left, tf.expandDims(last, 1)),
-    window !== undefined && tf.greater(right, tf.sub(tf.expandDims(first, 1), tf.scalar(window, 'int32'))),
+    window !== undefined && tf.greater(right, tf.sub(tf.expandDims(first, 1), int(window))),
     keyMask && tf.any(tf.reshape(tf.cast(keyMask, 'bool'), [keyMask.shape[0], M, -1]), [0, 2]),
     segments && overlap(segments.q, segments.kv),
   ])! // [N, M]
-  const numbers = places(M) // [M]
-  const none = tf.scalar(M, 'int32')
   return {
     i: places(N),
-    from: tf.min(tf.where(needed, numbers, none), 1),
-    to: tf.max(tf.where(needed, tf.add(numbers, tf.scalar(1, 'int32')), tf.scalar(0, 'int32')), 1),
+    from: tf.min(tf.where(needed, places(M), int(M)), 1),
+    to: tf.max(tf.where(needed, places(M, 1), int(0)), 1),
   }
 }
