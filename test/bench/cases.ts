@@ -54,7 +54,7 @@ const shared = { max_position_embeddings: 512, rms_norm_eps: 1e-6, rope_theta: 1
 const sixLayers: Qwen2Config = { ...shared, vocab_size: 32000, hidden_size: 896, intermediate_size: 4864, num_hidden_layers: 6, num_attention_heads: 14, num_key_value_heads: 2 } // prettier-ignore
 const small = (vocab_size: number): Qwen2Config => ({ ...shared, vocab_size, hidden_size: 256, intermediate_size: 768, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2 }) // prettier-ignore
 
-const train = { kind: 'train', runs: 3, model: sixLayers, rows: 4, tokens: 128 } as const
+const train = { kind: 'train', runs: 2, model: sixLayers, rows: 4, tokens: 128 } as const
 const decode = { kind: 'decode', runs: 2, model: sixLayers, rows: 8, prompt: 64, tokens: 128 } as const
 const decodeSmall = { kind: 'decode', runs: 3, rows: 64, prompt: 64, tokens: 128, type: 'f32' } as const
 
