@@ -4,10 +4,11 @@
  *   npm run bench -- train decode      the cases whose names begin so; --write writes the page with these alone
  *   npm run bench -- train --ours      without the peers
  *   npm run bench -- train --rounds 1  each subject once, in place of twice in turn
- *   npm run bench -- train --profile   a profile of our JavaScript (*.cpuprofile, for a browser's developer tools) in profiles/ */
+ *   npm run bench -- train --profile   ours; in profiles/ what the engine did (*.json, for ui.perfetto.dev) and where our JavaScript
+ *                                      spent its time (*.cpuprofile, for a browser's developer tools) */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
@@ -31,7 +32,9 @@ if (unknown) fail(`there is no case ${unknown}. There are: ${CASES.map(c => c.na
 const rounds = Number(flags.rounds)
 const root = packageRoot()
 const python = process.env.REWARDLAB_REFERENCE_PYTHON
-const profiling = flags.profile ? ['--cpu-prof', '--cpu-prof-dir', join(root, 'profiles')] : []
+const alone = flags.ours || flags.profile
+const profiles = join(root, 'profiles')
+const profiling = flags.profile ? ['--cpu-prof', '--cpu-prof-dir', profiles] : []
 const rewardlab = [process.execPath, ...profiling, join(root, 'dist/test/bench/rewardlab.js')]
 
 interface Program {
@@ -41,12 +44,12 @@ interface Program {
 }
 const PROGRAMS: Partial<Record<Subject, Program>> = {
   rewardlab: { command: rewardlab, measures: () => true },
-  ...(!flags.ours && {
+  ...(!alone && {
     PyTorch: peer('peer_pytorch.py', ['copy', 'matmul', 'call', 'chain', 'train', 'decode']),
     JAX: peer('peer_jax.py', ['copy', 'matmul', 'call', 'chain', 'step', 'trace', 'train']),
   }),
   // Our train step on tfjs's own binding, kernel after kernel, where `npm run setup:tensorflow` has made it.
-  ...(!flags.ours &&
+  ...(!alone &&
     existsSync(join(root, '.tensorflow/.rewardlab')) && {
       TensorFlow: {
         command: rewardlab,
@@ -56,6 +59,7 @@ const PROGRAMS: Partial<Record<Subject, Program>> = {
     }),
 }
 
+if (flags.profile) await mkdir(profiles, { recursive: true })
 const load = os.loadavg()[0]!
 const results: Result[] = []
 for (const work of CASES.filter(({ name }) => names.length === 0 || names.some(n => name.startsWith(n)))) {
@@ -63,7 +67,7 @@ for (const work of CASES.filter(({ name }) => names.length === 0 || names.some(n
   results.push(result)
   console.log(summary(result))
 }
-if (names.length === 0 ? !flags.ours : flags.write) {
+if (names.length === 0 ? !alone : flags.write) {
   const file = join(root, 'docs/benchmarks.md')
   await writeFile(
     file,
@@ -94,8 +98,9 @@ async function measure(work: Case): Promise<Result> {
 }
 
 async function run({ command, env }: Program, work: Case): Promise<Measured> {
-  const [program, ...args] = command as [string, ...string[]]
-  const { stdout } = await promisify(execFile)(program, [...args, JSON.stringify(work)], {
+  const [program, ...given] = command as [string, ...string[]]
+  const args = [...given, JSON.stringify(work), ...(flags.profile ? [join(profiles, `${work.name}.json`)] : [])]
+  const { stdout } = await promisify(execFile)(program, args, {
     env: { ...process.env, ...env, REWARDLAB_CACHE: 'off' }, // compilation is measured
     maxBuffer: 2 ** 24,
   })

@@ -53,7 +53,10 @@ describe('bench/report', () => {
       },
     ]
     const text = page(results, 0.1, 2)
-    assert.match(text, /\| train-f32 \| .*4 × 128 tokens, f32 \| 2\.00 \(3\.00\) s \| 4\.00 \(5\.00\) s \| 0\.50 \|/)
+    assert.match(
+      text,
+      /\| train-f32 \| .*4 × 128 tokens, f32 \| 2\.00 \(3\.00\) s \| 4\.00 \(5\.00\) s \| 0\.50 \| – \|/,
+    )
     assert.match(text, /\| train-f32 \| 2\.00 GB \(1\.00 GB\) \| 2\.00 GB \(1\.00 GB\) \|/)
     assert.match(text, /\| train-f32 \| 0\.50 \+ 3\.0 s \| – \|/)
     assert.match(text, /- train-f32, JAX: no module$/m)

@@ -50,16 +50,17 @@ export function page(results: readonly Result[], load: number, rounds: number): 
 Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: ${os.cpus()[0]!.model}, ${os.availableParallelism()} processors, ${gigabytes(os.totalmem())} of memory;
 ${[...versions].join('; ')}. Load average before it began: ${load.toFixed(1)}${load > 0.5 ? '; other programs shared the processors, so that all figures are rough' : ''}.
 
-A cell is the best and, in brackets, the median of the runs, which come from ${rounds} processes a subject, the subjects in turn; the first run of a process is
-not counted. The ratio is our best time to that of the fastest of PyTorch and JAX: below 1 we are faster.
+A cell is the best and, in brackets, the median of the runs, which come from ${rounds === 1 ? 'one process' : `${rounds} processes`} a subject, the subjects in turn; the first run of a
+process is not counted. Ratios are of best times: below 1 we are faster.
 
 ${table(
-  ['case', 'what', ...subjects, 'ours / best'],
+  ['case', 'what', ...subjects, 'ours / PyTorch', 'ours / JAX'],
   results.map(({ work, measured }) => [
     work.name,
     described(work),
     ...subjects.map(s => cell(work, measured[s])),
-    ratio(measured),
+    ratio(measured.rewardlab, measured.PyTorch),
+    ratio(measured.rewardlab, measured.JAX),
   ]),
 )}
 
@@ -144,9 +145,8 @@ export function bytesPerToken({ model, rows, prompt, tokens, type }: CaseOf<'dec
   return (type === 'bf16' ? 2 : 4) * (L * layer + V * C + cache)
 }
 
-function ratio({ rewardlab, PyTorch, JAX }: Result['measured']): string {
-  const best = Math.min(...[PyTorch, JAX].flatMap(peer => peer?.seconds ?? []))
-  return rewardlab && Number.isFinite(best) ? (Math.min(...rewardlab.seconds) / best).toFixed(2) : '–'
+function ratio(ours: Measured | undefined, peer: Measured | undefined): string {
+  return ours && peer ? (Math.min(...ours.seconds) / Math.min(...peer.seconds)).toFixed(2) : '–'
 }
 
 function compilation(found: Measured | undefined): string {

@@ -1,4 +1,5 @@
-/* Our side of the benchmark: measures the case given as JSON in the argument and prints one line of JSON. */
+/* Our side of the benchmark: measures the case given as JSON in the first argument and prints one line of JSON. A Chrome trace is
+ * written to the file that a second argument names. */
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { initQwen2, qwen2 } from '../../src/models/qwen2.js'
@@ -232,10 +233,15 @@ async function timed(runs: number, run: () => void | Promise<void>): Promise<num
 }
 
 await start()
-const work = JSON.parse(process.argv[2]!) as Case
+const [json, trace] = process.argv.slice(2)
+const work = JSON.parse(json!) as Case
 const resident = () => 1024 * process.resourceUsage().maxRSS
 const loadedBytes = resident()
-const found = await (measures[work.kind] as (work: Case) => Found | Promise<Found>)(work)
+let found!: Found
+async function measure(): Promise<void> {
+  found = await (measures[work.kind] as (work: Case) => Found | Promise<Found>)(work)
+}
+await (trace ? profile(measure, trace) : measure())
 const device = platform()
 const runtime = device ? `PJRT ${device.api} (${device.platform})` : `tfjs backend ${tf.getBackend()}`
 const measured: Measured = {
