@@ -13,6 +13,7 @@ import {
   copy,
   jit,
   platform,
+  profile,
   random,
   start,
   stats,
