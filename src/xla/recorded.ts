@@ -38,15 +38,15 @@ export function recorded(name: string, types: readonly ValueType[], f: (inputs: 
   try {
     return withoutTape(() =>
       record(trace, () => {
-        const first: tf.Tensor = tf.scalar(0)
+        const mark: tf.Tensor = tf.scalar(0) // what is older comes from outside
         const outside = new Set<tf.Tensor>()
         trace.onOuterTensor = tensor => {
-          if ((tensor as tf.Tensor).id < first.id) outside.add(tensor as tf.Tensor)
+          if ((tensor as tf.Tensor).id < mark.id) outside.add(tensor as tf.Tensor)
         }
         const inputs = types.map(hlo.parameter)
         const tensors = inputs.map(node => xla.tensor(node))
         const result = differentiate
-          ? withGradient(xla, f, tensors, outside, first)
+          ? withGradient(xla, f, tensors, outside, mark)
           : { outputs: f(tensors).map(t => xla.node(t)), closed: [...outside], vjp: null }
         for (const node of [...result.outputs, ...(result.vjp?.gradients ?? [])]) if (node) keep(trace, node)
         return { name, trace, inputs, ...result }
@@ -58,18 +58,19 @@ export function recorded(name: string, types: readonly ValueType[], f: (inputs: 
   }
 }
 
-/** @param outside grows while `f` runs */
+/** @param outside grows while `f` runs
+ * @param mark a tensor of no matter: tfjs refuses an empty list of sources */
 function withGradient(
   xla: XlaBackend,
   f: (inputs: tf.Tensor[]) => tf.Tensor[],
   inputs: tf.Tensor[],
   outside: ReadonlySet<tf.Tensor>,
-  first: tf.Tensor,
+  mark: tf.Tensor,
 ): Pick<Recorded, 'outputs' | 'closed' | 'vjp'> {
   let outputs: Node[] = []
   let closed: tf.Tensor[] = []
   let cotangents: (Node | null)[] = []
-  const sources = [first] // tfjs reads the list after it ran the function, when all is known that belongs in it
+  const sources = [mark] // tfjs reads the list after it ran the function, when all is known that belongs in it
   const { grads } = tf.engine().gradients(
     () => {
       const terms = f(inputs).map(t => {
@@ -141,13 +142,15 @@ export function results(
     return tensors
   }
   const { reads, pullback } = gradient
+  const cotangent = (output: Node, given: tf.Tensor | null | undefined) =>
+    given ? hlo.convert(xla.node(given), output.type) : hlo.like(output, 0)
   for (const node of reads) keep(traces[0], node)
   onTape(
     name,
     sources,
     tensors,
     given =>
-      pullback(given.map((t, i) => (t ? xla.node(t) : hlo.like(outputs[i]!, 0)))).map((node, i) => () => {
+      pullback(outputs.map((output, i) => cotangent(output, given[i]))).map((node, i) => () => {
         const gradient = xla.tensor(node ?? hlo.fill(0, sources[i]!.shape, 'f32'))
         if (taping()) onlyOnce(name, [...sources, ...given.filter(t => t !== null)], gradient)
         return gradient

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { bucket, loadPolicy, type LanguagePolicy, type TokenRows } from '../../src/policies/index.js'
-import { disposeTree, mapTensors, start, type TensorTree } from '../../src/xla/index.js'
+import { disposeTree, jit, mapTensors, start, tensorsOf, withTensors, type TensorTree } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 
 const PARITY = 1e-4 // float32 against PyTorch's float32, and prefill with a cache against one pass
@@ -284,6 +284,25 @@ describe('LanguagePolicy', () => {
     parent.dispose()
     assert.ok(apart(await logits(child, 1), await source.read('left.logits')) < PARITY)
     child.dispose()
+  })
+
+  it('keeps more of each layer for the gradient without gradient_checkpointing', async () => {
+    const rows = policy.encode(['a'], ['b'])
+    const stacked = async (options: { gradient_checkpointing?: boolean }): Promise<number> => {
+      const own = await loadPolicy(fixture('qwen2'), options)
+      const gradient = jit((trainable: TensorTree) => {
+        const score = (...leaves: tf.Tensor[]) =>
+          tf.sum(own.score({ trainable: withTensors(trainable, leaves), frozen: {} }, rows).score)
+        return tf.grads(score)(tensorsOf(trainable))
+      })
+      const text = gradient.lower(own.weights.trainable)
+      own.dispose()
+      return text.split('dynamic_update_slice').length
+    }
+    const fewest = await stacked({ gradient_checkpointing: true })
+    assert.equal(await stacked({}), fewest, 'the default')
+    assert.ok((await stacked({ gradient_checkpointing: false })) > fewest)
+    disposeTree(rows)
   })
 
   it('keeps a reference of its start when all weights are trained', async () => {

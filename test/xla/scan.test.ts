@@ -148,28 +148,16 @@ describe('scan', function () {
     return onCpu(() => tf.grad(f)(init)).then(wanted => close(tf.grad(f)(init), wanted))
   })
 
-  it('holds a step that takes gradients itself: jitted gradient descent', () => {
+  it('holds a jitted step that takes gradients, of a scan, itself: gradient descent', async () => {
     const target = draw.uniform([3])
-    const descend = jit((w: tf.Tensor) =>
-      scan(
-        (w: tf.Tensor, x: tf.Tensor) => {
-          const { value, grad } = tf.valueAndGrad((w: tf.Tensor) =>
-            tf.sum(
-              tf.squaredDifference(scan((c: tf.Tensor) => [tf.mul(c, w), null], x, null, { length: 2 })[0], target),
-            ),
-          )(w)
-          return [tf.sub(w, tf.mul(grad, 0.01)), value]
-        },
-        w,
-        xs,
-      ),
-    )
-    return onCpu(() => {
-      let w: tf.Tensor = init
-      for (const x of tf.unstack(xs))
-        w = tf.sub(w, tf.mul(tf.grad(w => tf.sum(tf.squaredDifference(tf.mul(x, tf.square(w)), target)))(w), 0.01))
-      return w
-    }).then(wanted => close(descend(init)[0], wanted))
+    const slope = jit((w: tf.Tensor, x: tf.Tensor) => {
+      const power = (w: tf.Tensor) => scan((c: tf.Tensor) => [tf.mul(c, w), null], x, null, { length: 2 })[0]
+      return tf.grad((w: tf.Tensor) => tf.sum(tf.squaredDifference(power(w), target)))(w)
+    })
+    const descend = (w: tf.Tensor) =>
+      scan((w: tf.Tensor, x: tf.Tensor) => [tf.sub(w, tf.mul(slope(w, x), 0.01)), null], w, xs)[0]
+    const got = jit(descend)(init)
+    close(got, await onCpu(() => descend(init)))
   })
 
   it('differentiates through gradients of plain operations in its steps', () =>
@@ -205,6 +193,9 @@ describe('scan', function () {
     const x = tf.tensor1d([1, 3])
     assert.equal(f(x).dataSync()[0], 4 * (8 + 2 + 4 + 8))
     assert.deepEqual([...tf.grad(f)(x).dataSync()], [22, 22])
+    const power = (c: tf.Tensor) => scan((c: tf.Tensor) => [tf.mul(c, c), null], c, null, { length: 2 })[0]
+    const slope = tf.grad(power)(astype(tf.scalar(1.5), 'bf16')) // of a value that is bf16 itself
+    assert.deepEqual([typeOf(slope), slope.dataSync()[0]], ['bf16', 13.5])
   })
 
   it('is recorded once: what changes afterwards does not change its gradient', () => {
