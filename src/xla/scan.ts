@@ -40,7 +40,8 @@ export function scan<C extends TensorTree, X extends TensorTree | null, Y extend
   const carries = tensorsOf(init)
   const stacks = tensorsOf(xs)
   const steps = stepsOf(stacks, options.length)
-  if (!onXla() || runsByKernel()) return eagerly(body, init, xs, steps, options.reverse ?? false)
+  if (!onXla() || runsByKernel())
+    return tf.tidy(() => eagerly(body, init, xs, steps, options.reverse ?? false) as never) as [C, Y]
   const xla = backend()
   const name = body.name || 'scan'
   const loop: Loop = { name, steps, reverse: options.reverse ?? false }
@@ -93,8 +94,11 @@ function eagerly<C extends TensorTree, X extends TensorTree | null, Y extends Te
   let carry = init
   for (let k = 0; k < steps; k++) {
     const i = reverse ? steps - 1 - k : k
-    const x = stacks.map(t => tf.squeeze(tf.slice(t, [i], [1]), [0]))
-    ;[carry, ys[i]] = body(carry, withTensors(xs, x))
+    const step = () => {
+      const x = stacks.map(t => tf.squeeze(tf.slice(t, [i], [1]), [0]))
+      return body(carry, withTensors(xs, x)) as unknown as tf.TensorContainer
+    }
+    ;[carry, ys[i]] = tf.tidy(step) as unknown as [C, Y]
   }
   const columns = ys.map(y => tensorsOf(y))
   return [

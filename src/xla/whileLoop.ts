@@ -26,11 +26,7 @@ type Body<S> = (state: S) => S
  * @throws Error when a gradient is taken through a loop without `maxSteps` */
 export function whileLoop<S extends TensorTree>(test: Test<S>, body: Body<S>, init: S, options: WhileOptions = {}): S {
   const { maxSteps } = options
-  if (!onXla() || runsByKernel()) {
-    let state = init
-    for (let i = 0; i < (maxSteps ?? Infinity) && test(state).dataSync()[0]; i++) state = body(state)
-    return state
-  }
+  if (!onXla() || runsByKernel()) return eagerly(test, body, init, maxSteps ?? Infinity)
   if (maxSteps === undefined) return unbounded(test, body, init)
   if (!taping()) {
     const { state } = unbounded<{ i: tf.Tensor; state: S }>(
@@ -50,6 +46,20 @@ export function whileLoop<S extends TensorTree>(test: Test<S>, body: Body<S>, in
     return [next, null]
   }
   return scan(step, init, null, { length: maxSteps })[0]
+}
+
+/** Step after step; a step leaves its state behind and nothing else. */
+function eagerly<S extends TensorTree>(test: Test<S>, body: Body<S>, init: S, maxSteps: number): S {
+  const proceed = (state: S) => tf.tidy(() => test(state).dataSync()[0])
+  const given = new Set(tensorsOf(init))
+  let state = init
+  for (let i = 0; i < maxSteps && proceed(state); i++) {
+    const last = state
+    state = tf.tidy(() => body(last) as tf.TensorContainer) as S
+    const kept = new Set(tensorsOf(state))
+    for (const t of tensorsOf(last)) if (!given.has(t) && !kept.has(t)) t.dispose()
+  }
+  return state
 }
 
 function unbounded<S extends TensorTree>(test: Test<S>, body: Body<S>, init: S): S {

@@ -153,6 +153,20 @@ describe('start', function () {
     assert.deepEqual(JSON.parse(out), [[7, 5], [true, false], 3])
   })
 
+  it('on plain tfjs loops leave behind their results', () => {
+    const { out } = run(
+      `await start()
+      const { whileLoop } = await import('${pathToFileURL(library).href}')
+      const [init, xs] = [tf.scalar(1), tf.tensor1d([1, 2, 3])]
+      const looped = whileLoop(({ n }) => tf.less(n, 9), ({ n, one }) => ({ n: tf.add(tf.mul(n, 2), 0), one }), { n: init, one: init })
+      const [last, all] = scan((c, x) => [tf.add(tf.mul(c, 1), x), tf.mul(x, 2)], init, xs)
+      const read = ts => ts.map(t => t.arraySync())
+      console.log(JSON.stringify([read([looped.n, looped.one, last, all, init]), tf.memory().numTensors]))`,
+      { ...UNSET, REWARDLAB_BACKEND: 'cpu' },
+    )
+    assert.deepEqual(JSON.parse(out), [[16, 1, 7, [2, 4, 6], 1], 5])
+  })
+
   it('refuses names it does not know', () => {
     const told = (environment: NodeJS.ProcessEnv) =>
       run('await start()', { ...UNSET, ...environment }).warnings.join('\n')
