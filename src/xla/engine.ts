@@ -204,7 +204,13 @@ export class Engine {
     }
   }
 
-  /** Runs everything recorded that a tensor still holds. */
+  /** Runs everything recorded that a tensor still holds. Where one program for all cannot be, because a value fails or they live on
+   * different meshes, each value gets its own; whoever reads one that fails is told. */
+  async finish(): Promise<void> {
+    const attempt = (nodes: readonly Node[]) => this.materializeAsync(nodes).then(() => true, () => false) // prettier-ignore
+    if (!(await attempt([...livePending]))) for (const node of [...livePending]) await attempt([node])
+  }
+
   private flush(): void {
     try {
       this.materialize([...livePending])
@@ -213,7 +219,7 @@ export class Engine {
         try {
           this.materialize([node])
         } catch {
-          // whoever reads the value that fails is told
+          // as in finish
         }
     }
     recorded.count = 0

@@ -14,7 +14,6 @@
  *   stats, memory, profile     what the engine does
  *   debugNans       where NaN comes from */
 import { backend, onXla } from './backend.js'
-import { livePending } from './graph.js'
 import { deviceMemory, holdings } from './pjrt/room.js'
 import type { DeviceMemory, Holding } from './pjrt/room.js'
 import * as random from './random.js'
@@ -54,7 +53,7 @@ export { random }
 
 /** Runs everything recorded so far that a tensor still holds. */
 export async function sync(): Promise<void> {
-  if (onXla()) await backend().engine.materializeAsync([...livePending])
+  if (onXla()) await backend().engine.finish()
 }
 
 /** What the engine did so far; null on a stock backend. */
