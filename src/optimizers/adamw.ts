@@ -22,9 +22,9 @@ export interface AdamwState<W extends TensorTree> {
   step: tf.Tensor
 }
 
-/** Zero moments for a tree of weights. */
+/** Zero moments for a tree of weights, on the devices where these are. */
 export function adamwState<W extends TensorTree>(weights: W): AdamwState<W> {
-  const zeros = () => mapTensors(weights, t => tf.zeros(t.shape))
+  const zeros = () => mapTensors(weights, t => tf.tidy(() => astype(tf.zerosLike(t), 'f32')))
   return { m: zeros(), v: zeros(), step: tf.scalar(0, 'int32') }
 }
 

@@ -4,9 +4,10 @@ import { readJson } from '../io/json.js'
 import { requireOneOf, resolveConfig } from '../config.js'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
 import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
-import { start } from '../xla/index.js'
+import { disposeTree, mesh as meshOf, shard, start, type Mesh, type TensorTree } from '../xla/index.js'
 import { LanguagePolicy } from './languagePolicy.js'
 import { overlay } from './overlay.js'
+import { weightRule, withRowsDivided, type WeightRule, type WeightSharding } from './sharding.js'
 
 export interface PolicyOptions {
   /** Train an adapter and keep the weights frozen: a fresh one of this configuration, or one stored in PEFT's layout.
@@ -23,23 +24,42 @@ export interface PolicyOptions {
   gradient_checkpointing?: boolean
   /** Of a fresh adapter. Default 0. */
   seed?: number
+  /** Run on several devices: `data` of them divide the rows of a batch, `model` of them the matrices of each layer (tensor
+   * parallel). Sampling and training follow. A batch remains what the configuration says, all devices together. Default null:
+   * one device. */
+  mesh?: { data?: number; model?: number } | null
+  /** What devices along `data` keep: `ddp`, each all weights and moments; `fsdp`, each its share (FSDP, ZeRO-3). Default ddp. */
+  sharding?: WeightSharding
 }
 
 /** Loads a model directory in Hugging Face's layout as a policy, and starts the engine if nothing has.
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
-  const { adapter, dtype, quantization, gradient_checkpointing, seed } = resolveConfig<
+  const { adapter, dtype, quantization, gradient_checkpointing, seed, mesh, sharding } = resolveConfig<
     Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions
   >(
     'loadPolicy',
-    { adapter: undefined, dtype: 'float32', quantization: null, gradient_checkpointing: true, seed: 0 },
+    {
+      adapter: undefined,
+      dtype: 'float32',
+      quantization: null,
+      gradient_checkpointing: true,
+      seed: 0,
+      mesh: null,
+      sharding: 'ddp',
+    },
     options,
   )
   requireOneOf('loadPolicy', 'dtype', dtype, ['float32', 'bfloat16'])
+  requireOneOf('loadPolicy', 'sharding', sharding, ['ddp', 'fsdp'])
   if (quantization !== null) requireOneOf('loadPolicy', 'quantization', quantization, ['nf4'])
   await start()
+  const devices = mesh && meshOf(resolveConfig('loadPolicy: mesh', { data: 1, model: 1 }, mesh))
+  const placed = (tree: TensorTree) => (devices ? moved(tree, devices, weightRule(devices, sharding)) : tree)
   const tokenizer = await loadTokenizer(dir)
-  const { model, weights } = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing })
+  const loaded = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing })
+  const model = devices ? withRowsDivided(loaded.model, devices) : loaded.model
+  const weights = placed(loaded.weights)
   const source = { dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
   if (adapter === undefined)
     return new LanguagePolicy(
@@ -47,7 +67,15 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
       quantization ? { trainable: {}, frozen: weights } : { trainable: weights, frozen: {} },
     )
   const lora = typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed)
-  return new LanguagePolicy(source, { trainable: lora.weights, frozen: overlay(weights, lora.scaling) }, lora.config)
+  const frozen = overlay(weights, lora.scaling)
+  return new LanguagePolicy(source, { trainable: placed(lora.weights), frozen }, lora.config)
+}
+
+/** The tensors on a mesh, and no longer where they were. */
+function moved(tree: TensorTree, mesh: Mesh, rule: WeightRule): TensorTree {
+  const there = shard(tree, mesh, rule)
+  disposeTree(tree)
+  return there
 }
 
 /** Tokens that end a completion, and the one that pads: generation_config.json, else config.json, else the tokenizer. */

@@ -1,11 +1,12 @@
-import type { ElementType } from './types.js'
+type HalfType = 'bf16' | 'f16'
 
-let current: 'bf16' | 'f16' | null = null
+let current: HalfType | null = null
 
 /** Computes the matrix products and convolutions of floats that `f` records in half precision, as PyTorch's autocast does:
  * operands are rounded, sums are kept in f32, the result has the half type. All other operations keep their operands' types,
- * weights stay as they are, and gradients have the types of what they belong to. No effect on a stock backend. */
-export function autocast<T>(type: 'bf16' | 'f16', f: () => T): T {
+ * weights stay as they are, and gradients have the types of what they belong to. No effect on a stock backend.
+ * @param type null: as if in no autocast */
+export function autocast<T>(type: HalfType | null, f: () => T): T {
   const outer = current
   current = type
   try {
@@ -16,7 +17,7 @@ export function autocast<T>(type: 'bf16' | 'f16', f: () => T): T {
 }
 
 /** The type that products of floats are computed in; null: that of their operands. */
-export const autocastType = (): ElementType | null => current
+export const autocastType = (): HalfType | null => current
 
 /** After code was interrupted that could not clean up. */
 export function endAutocast(): void {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { autocastType } from './autocast.js'
+import { autocast, autocastType } from './autocast.js'
 import { backend, onXla } from './backend.js'
 import type { XlaBackend } from './backend.js'
 import { Node, Trace } from './graph.js'
@@ -78,7 +78,9 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
   jitted.async = async (...args: A): Promise<R> => {
     if (inline()) return plain(args)
     const { engine } = backend()
-    const program = lookup(args)
+    const type = autocastType()
+    if (Mesh.inUse) await engine.materializeAsync(nodesOf(args))
+    const program = autocast(type, () => lookup(args))
     const inputs = inputsOf(program, args)
     inputs.forEach(node => node.retain())
     try {

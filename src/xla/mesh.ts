@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { backend, onXla } from './backend.js'
 import { Node, Trace } from './graph.js'
 import { CONSTRAIN } from './kernels/engine.js'
+import { taping } from './record.js'
 import { Mesh, shardingFor } from './sharding.js'
 import type { Sharding, Spec } from './sharding.js'
 import { mapTensors, tensorsOf } from './tree.js'
@@ -31,21 +32,21 @@ export function mesh(axes: Readonly<Record<string, number>>): Mesh {
  * what does not fit on one may be spread. Programs that read a placed tensor run on its mesh; tensors on one device that they
  * read too are copied whole to every device of the mesh. Reading a tensor's values puts its shards together.
  * @param spec for all tensors, or for each: `['data', null]` divides the first axis over the mesh axis `data`; `[]` divides none
- * @returns new tensors
+ * @returns new tensors; inside a traced function {@link constrain}ed ones. Differentiable
  * @throws Error if an axis does not divide evenly, or the spec does not fit the mesh */
 export function shard<T>(tree: T, mesh: Mesh, spec: Spec | ((path: string, shape: readonly number[]) => Spec)): T {
   const placed = mapTensors(tree, (t, path) => {
     const what = `xla.shard${path && `: ${path}`}`
     return place(t, shardingFor(mesh, typeof spec === 'function' ? spec(path, t.shape) : spec, t.shape, what))
   })
-  backend().engine.materialize(tensorsOf(placed).map(t => backend().storage(t)))
+  if (!Trace.current) backend().engine.materialize(tensorsOf(placed).map(t => backend().storage(t)))
   return placed
 }
 
 function place(t: tf.Tensor, sharding: Sharding): tf.Tensor {
   const xla = backend()
   const stored = xla.storage(t)
-  if (Trace.current) return constrained(t, sharding)
+  if (Trace.current || taping()) return constrained(t, sharding)
   // Values on the host go to their devices without being whole on one; so do those on a single device, by way of the host.
   const host = stored.host ?? (stored.buffer && stored.sharding?.mesh !== sharding.mesh ? stored.buffer.read() : null)
   if (!host) return constrained(t, sharding)

@@ -85,6 +85,10 @@ export class Sharding {
   /** As the place of an argument or result: Shardy propagates it after the constraints. Where both ask for the same mesh axis, as
    * weights and rows do in a fully sharded model, computation follows the constraint, and what is placed otherwise is gathered. */
   readonly placeText: string
+  /** How many ways each axis is divided. */
+  readonly counts: readonly number[]
+  /** Whether every device holds all values. */
+  readonly whole: boolean
 
   constructor(
     readonly mesh: Mesh,
@@ -94,16 +98,8 @@ export class Sharding {
     const text = (axes: readonly string[]) => `#sdy.sharding<@${mesh.name}, [${axes.join(', ')}]>`
     this.text = text(axes)
     this.placeText = text(axes.map(axis => (axis === '{}' ? axis : `${axis}p1`)))
-  }
-
-  /** Whether every device holds all values. */
-  get whole(): boolean {
-    return this.parts.every(of => of.length === 0)
-  }
-
-  /** How many ways each axis is divided. */
-  get counts(): number[] {
-    return this.parts.map(of => of.reduce((n, part) => n * part.size, 1))
+    this.counts = parts.map(of => of.reduce((n, part) => n * part.size, 1))
+    this.whole = this.counts.every(n => n === 1)
   }
 
   /** Shape of what one device holds. */

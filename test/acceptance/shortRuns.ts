@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { arithmeticProblems, corruptedReplies } from '../../src/datasets/index.js'
 import { dpo, grpo, sft, srpo, type Row, type Run } from '../../src/optimizers/index.js'
-import { loadPolicy, type LanguagePolicy } from '../../src/policies/index.js'
+import { loadPolicy, type LanguagePolicy, type PolicyOptions } from '../../src/policies/index.js'
 import { answerFormat, exactAnswer, operationClass, weighted } from '../../src/rewards/index.js'
 
 const tinyQwen2 = fileURLToPath(new URL('../../../data/models/tiny-qwen2', import.meta.url))
@@ -34,10 +34,19 @@ const runs: Record<Method, (policy: LanguagePolicy, steps: number, seed: number)
   srpo: (policy, max_steps, seed) => srpo(policy, train, rewards(), { ...drawn, max_steps, seed, learning_rate: 1e-3 }),
 }
 
-/** The rows of a short run from the shipped weights. */
-export async function timedRowsOf(method: Method, steps: number, seed: number): Promise<Row[]> {
-  const policy = await loadPolicy(tinyQwen2)
+/** The rows of a short run from the shipped weights.
+ * @param options of the policy
+ * @param after is called before the run is let go */
+export async function timedRowsOf(
+  method: Method,
+  steps: number,
+  seed: number,
+  options: PolicyOptions = {},
+  after?: () => void,
+): Promise<Row[]> {
+  const policy = await loadPolicy(tinyQwen2, options)
   const run = await runs[method](policy, steps, seed).done()
+  after?.()
   run.dispose()
   policy.dispose()
   return run.rows

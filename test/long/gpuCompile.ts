@@ -43,7 +43,7 @@ const api = new PjrtApi(plugin.path)
 api.call('Plugin_Initialize', struct())
 const described = struct(0, 0, words(Object.entries(H100_OPTIONS).flatMap(namedValue)), 2, 0)
 const topology = api.call('TopologyDescription_Create', described).get(6)
-const options = compileOptions(1, 'cuda')
+const options = compileOptions('cuda', null)
 const failures: string[] = []
 const began = performance.now()
 for (const program of programs)

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { backend } from '../../src/xla/backend.js'
+import { ExecutableCache } from '../../src/xla/cache.js'
+import { Engine } from '../../src/xla/engine.js'
 import {
   astype,
   constrain,
@@ -279,30 +285,50 @@ describe('mesh', function () {
     })
   })
 
-  it('a loop over stacked weights gathers a layer at a time, and follows the rows', () => {
-    const [layers, width, rows] = [16, 64, 256]
-    const weights = tf.mul(tf.sin(counting(layers, width, width)), 0.1)
+  it('a loop over stacked weights gathers one layer at a time: computation follows the rows it is told to', () => {
+    const [layers, C, B, T] = [16, 32, 8, 64]
+    const weights = tf.mul(tf.sin(counting(layers, C, C)), 0.1)
     const step = jit(
-      (w: tf.Tensor, x: tf.Tensor) => {
-        const body = (h: tf.Tensor, layer: tf.Tensor): [tf.Tensor, null] => [tf.tanh(tf.matMul(h, layer)), null]
-        const loss = (v: tf.Tensor) => tf.mean(scan(body, constrain(x, two, ['data']), v, { remat: true })[0])
-        return tf.sub(w, tf.grad(loss)(w))
+      (w: tf.Tensor, ids: tf.Tensor) => {
+        const rows = tf.expandDims(tf.cast(constrain(ids, two, ['data']), 'float32'), 2) // [B, T, 1]
+        const body = (x: tf.Tensor, layer: tf.Tensor): [tf.Tensor, null] => {
+          const y = tf.matMul(tf.reshape(x, [B * T, C]), layer, false, true)
+          return [tf.add(x, tf.tanh(tf.reshape(y, [B, T, C]))), null]
+        }
+        const x = tf.sin(tf.mul(rows, tf.range(1, C + 1))) // [B, T, C]
+        return tf.sub(w, tf.grad(v => tf.mean(scan(body, x, v, { remat: true })[0]))(w))
       },
       { donate: [0] },
     )
-    const x = tf.cos(counting(rows, width))
-    const alone = step(copy(weights), x)
-    const divided = shard(weights, two, [null, 'data'])
-    const layer = 4 * width * width
-    const { arguments: read, aliased, temporary } = step.memory(divided, x)
-    assert.equal(read, (layers * layer) / 2 + 4 * rows * width)
-    assert.equal(aliased, (layers * layer) / 2)
-    // The loop's stacked gradient, carries of half the rows, and a few activations and whole layers: the gathered weights would be
-    // 16 layers more, carries of all rows 32.
-    const carries = (4 * layers * rows * width) / 2
-    const few = 4 * layer + carries / 4
-    assert.ok(temporary < (layers * layer) / 2 + carries + few, `${temporary / layer} layers`)
-    near(step(divided, x), alone)
+    const ids = tf.cast(counting(B, T), 'int32')
+    const alone = step(copy(weights), ids)
+    const divided = shard(weights, two, [null, null, 'data'])
+    const bytes = 4 * C * C // of a layer
+    const { arguments: read, aliased, temporary } = step.memory(divided, ids)
+    assert.equal(read, (layers * bytes) / 2 + 4 * B * T)
+    assert.equal(aliased, (layers * bytes) / 2)
+    // The loop's stacked gradient, its carries of half the rows, and a few activations and whole layers. Were the weights gathered
+    // before the loop, it would be 16 layers more; did computation follow the weights, all rows of some activations.
+    const carries = (4 * layers * B * T * C) / 2
+    const few = (4 * carries) / layers + 4 * bytes
+    assert.ok(temporary < (layers * bytes) / 2 + carries + few, `${temporary / bytes} layers`)
+    near(step(divided, ids), alone)
+  })
+
+  it('a program from the cache on disk knows where its results lie', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rewardlab-mesh-'))
+    const { client } = backend().engine
+    const x = shard(counting(4, 4), four, ['data', 'model'])
+    const text = jit((t: tf.Tensor) => tf.transpose(tf.exp(t)), { name: 'kept' }).lower(x)
+    const engines = [1, 2].map(() => new Engine(client, new ExecutableCache(folder, client)))
+    const found = engines.map(engine => {
+      const [y] = engine.execute(engine.program(text), [backend().storage(x)], [{ shape: [4, 4], type: 'f32' }])
+      return { loaded: engine.stats.loaded, sharding: y!.sharding, values: [...new Float32Array(y!.read().buffer)] }
+    })
+    assert.deepEqual(found[0]!.loaded, 0)
+    assert.deepEqual(found[1], { ...found[0], loaded: 1 })
+    assert.deepEqual(found[0]!.sharding!.counts, [2, 2])
+    rmSync(folder, { recursive: true })
   })
 
   it('gives all memory back', () => {

@@ -95,7 +95,7 @@ export class PjrtClient {
 
   /** What the compiler is told beside the program: a serialised CompileOptionsProto. */
   compileOptions(mesh: Mesh | null): Uint8Array {
-    return compileOptions(mesh?.size ?? 1, this.platform)
+    return compileOptions(this.platform, mesh && mesh.size)
   }
 
   /** Loads what {@link Executable.serialize} gave, in this process or another with the same plugin and kind of device.
@@ -384,6 +384,7 @@ export class Executable {
   private outputShardings(outputs: readonly { shape: readonly number[] }[]): (Sharding | null)[] {
     const { mesh } = this
     if (!mesh || outputs.length === 0) return outputs.map(() => null)
+    if (mesh.size === 1) return outputs.map(({ shape }) => mesh.whole(shape.length)) // nothing was partitioned
     const tilings = outputTilings(this.optimized())
     return outputs.map(({ shape }, i) => shardingFromTiling(mesh, tilings[i]!, shape.length))
   }

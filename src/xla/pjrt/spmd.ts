@@ -3,10 +3,11 @@ import type { Tiling } from '../sharding.js'
 /* What the compiler is told of the devices that a program runs on, and what it tells of where results lie: protocol buffers,
  * of which this much is needed. Sources: xla/pjrt/proto/compile_options.proto, xla/service/hlo.proto, xla/xla_data.proto. */
 
-/** CompileOptionsProto: one program on the client's first `devices` devices, partitioned by Shardy. */
-export function compileOptions(devices: number, platform: string): Uint8Array {
+/** CompileOptionsProto. @param mesh devices that Shardy partitions the program over, the client's first ones; null: one, as it is */
+export function compileOptions(platform: string, mesh: number | null): Uint8Array {
+  const devices = mesh ?? 1
   const build = [...int(4, 1), ...int(5, devices)] // num_replicas, num_partitions
-  if (devices > 1) {
+  if (mesh !== null) {
     const computations = Array.from({ length: devices }, (_, id) => bytes(3, bytes(1, varint(id)))) // computation_devices
     const assignment = [...int(1, 1), ...int(2, devices), ...computations.flat()] // replica_count, computation_count
     build.push(
