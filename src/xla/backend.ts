@@ -171,6 +171,7 @@ export class XlaBackend extends tf.KernelBackend {
     const entry = this.entry(dataId)
     if (!entry.node) return this.hostValues(entry)
     const node = this.readable(entry.node)
+    if (node.host) return fromDevice(node.host.slice(), node.type)
     node.retain()
     try {
       return fromDevice(await this.engine.readAsync(node), node.type)
@@ -306,8 +307,11 @@ tf.Tensor.prototype.throwIfDisposed = function (this: tf.Tensor): void {
 export function hostNode(values: ArrayLike<number>, shape: readonly number[], type: ElementType): Node {
   const first = values[0]
   // tf.zeros and tf.ones arrive as arrays. Other uniform values may change from call to call.
-  if (first !== undefined && (Trace.current || first === 0 || first === 1) && uniform(values, first))
-    return hlo.fill(first, shape, type)
+  if (first !== undefined && (Trace.current || first === 0 || first === 1) && uniform(values, first)) {
+    const node = hlo.fill(first, shape, type)
+    if (!Trace.current && values.length <= LITERAL_BOUND) node.host = toDevice(values, type) // read without a program
+    return node
+  }
   if (Trace.current && values.length <= LITERAL_BOUND) return hlo.constant(values, shape, type)
   return uploaded(toDevice(values, type), shape, type)
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
+import { extreme } from './elementwise.js'
 import { hostKernels, rawKernel } from './register.js'
 
 /* A complex tensor is a pair of real ones. Its parts stay on the device; other operations on it run on the host. */
@@ -26,11 +27,13 @@ rawKernel(tf.ComplexAbs, (backend, { x }) => {
   const [a, b] = [real, imag].map(part => backend.node({ ...part, shape: x!.shape })) as [Node, Node]
   // Scaled, so that no square overflows or vanishes.
   const [p, q] = [hlo.unary('abs', a), hlo.unary('abs', b)]
-  const large = hlo.maximum(p, q)
-  const zero = hlo.like(large, 0)
+  const large = extreme('maximum', p, q)
   const ratio = hlo.divide(hlo.minimum(p, q), large)
   const length = hlo.multiply(large, hlo.unary('sqrt', hlo.add(hlo.like(ratio, 1), hlo.multiply(ratio, ratio))))
-  return backend.info(hlo.select(hlo.compare('EQ', large, zero), zero, length))
+  const is = (y: Node, value: number) => hlo.compare('EQ', y, hlo.like(y, value))
+  const finite = hlo.select(is(large, 0), large, length)
+  const infinite = hlo.binary('or', is(p, Infinity), is(q, Infinity)) // whatever the other is
+  return backend.info(hlo.select(infinite, hlo.like(large, Infinity), finite))
 })
 
 hostKernels(tf.FFT, tf.IFFT)

@@ -11,8 +11,8 @@ type X = { x: tf.TensorInfo }
 type AB = { a: tf.TensorInfo; b: tf.TensorInfo }
 
 const float = (x: Node): Node => hlo.convert(x, floatType(x.type))
-const unsigned = (x: Node): boolean => x.type === 'u8' || x.type === 'u32'
-/** Booleans are counted as integers. */
+const unsigned = (x: Node): boolean => x.type === 'pred' || x.type === 'u8' || x.type === 'u32'
+/** Booleans count as integers. */
 const numeric = (x: Node): Node => (x.type === 'pred' ? hlo.convert(x, 's32') : x)
 const { like, compare, select, multiply, add, subtract } = hlo
 
@@ -53,7 +53,7 @@ for (const [name, op] of Object.entries(CHLO)) kernel<X>(name, ({ x }) => hlo.ch
 for (const [name, op] of Object.entries(ROUNDING)) kernel<X>(name, ({ x }) => (isFloat(x.type) ? hlo.unary(op, x) : x))
 
 kernel<X>(tf.Neg, ({ x }) => hlo.unary('negate', numeric(x)))
-kernel<X>(tf.Abs, ({ x }) => (unsigned(x) ? x : hlo.unary('abs', numeric(x))))
+kernel<X>(tf.Abs, ({ x }) => (unsigned(x) ? x : hlo.unary('abs', x)))
 kernel<X>(tf.Sign, ({ x }) => {
   if (isFloat(x.type)) return select(hlo.isNaN(x), like(x, 0), hlo.unary('sign', x))
   return unsigned(x) ? hlo.minimum(x, like(x, 1)) : hlo.unary('sign', x)
@@ -84,13 +84,15 @@ kernel<X>(tf.Selu, ({ x }) =>
 kernel<X, tf.LeakyReluAttrs>(tf.LeakyRelu, ({ x }, { alpha }) => leakyRelu(float(x), alpha))
 kernel<{ x: tf.TensorInfo; alpha: tf.TensorInfo }>(tf.Prelu, ({ x, alpha }) => prelu(x, alpha))
 /** 1 above zero, `alpha` at or below it, NaN for NaN. */
-kernel<X, tf.StepAttrs>(tf.Step, ({ x }, { alpha }) => {
+kernel<X, tf.StepAttrs>(tf.Step, ({ x: input }, { alpha }) => {
+  const x = numeric(input)
   const step = select(compare('GT', x, like(x, 0)), like(x, 1), like(x, alpha ?? 0))
   return isFloat(x.type) ? select(hlo.isNaN(x), x, step) : step
 })
-kernel<X, tf.ClipByValueAttrs>(tf.ClipByValue, ({ x }, { clipValueMin, clipValueMax }) =>
-  hlo.minimum(hlo.maximum(x, like(x, clipValueMin)), like(x, clipValueMax)),
-)
+kernel<X, tf.ClipByValueAttrs>(tf.ClipByValue, ({ x: input }, { clipValueMin, clipValueMax }) => {
+  const x = numeric(input)
+  return hlo.minimum(hlo.maximum(x, like(x, clipValueMin)), like(x, clipValueMax))
+})
 
 kernel<X>(tf.IsNan, ({ x }) => (isFloat(x.type) ? hlo.isNaN(x) : hlo.fill(0, x.shape, 'pred')))
 kernel<X>(tf.IsFinite, ({ x }) => hlo.unary('is_finite', float(x), 'pred'))
@@ -99,36 +101,51 @@ kernel<X>(tf.IsInf, ({ x }) => compare('EQ', hlo.unary('abs', float(x)), like(fl
 /** Whether just one of two numbers is negative. */
 const differ = (a: Node, b: Node): Node => compare('NE', compare('LT', a, like(a, 0)), compare('LT', b, like(b, 0)))
 
+/** The larger or smaller of two. NaN wins: XLA's own operation passes over one in the second operand on the CPU. */
+export function extreme(op: 'maximum' | 'minimum', a: Node, b: Node): Node {
+  const [p, q] = hlo.align(numeric(a), numeric(b))
+  const result = hlo.binary(op, p, q)
+  return isFloat(p.type) ? select(hlo.isNaN(p), p, select(hlo.isNaN(q), q, result)) : result
+}
+
 // Two operands that broadcast
 kernel<AB>(tf.Add, ({ a, b }) => add(numeric(a), numeric(b)))
 kernel<AB>(tf.Sub, ({ a, b }) => subtract(numeric(a), numeric(b)))
 kernel<AB>(tf.Multiply, ({ a, b }) => multiply(numeric(a), numeric(b)))
 kernel<AB>(tf.RealDiv, ({ a, b }) => hlo.divide(float(a), float(b)))
-kernel<AB>(tf.Maximum, ({ a, b }) => hlo.maximum(numeric(a), numeric(b)))
-kernel<AB>(tf.Minimum, ({ a, b }) => hlo.minimum(numeric(a), numeric(b)))
+kernel<AB>(tf.Maximum, ({ a, b }) => extreme('maximum', a, b))
+kernel<AB>(tf.Minimum, ({ a, b }) => extreme('minimum', a, b))
 kernel<AB>(tf.Atan2, ({ a, b }) => hlo.binary('atan2', float(a), float(b)))
 kernel<AB>(tf.SquaredDifference, ({ a, b }) => {
   const d = subtract(numeric(a), numeric(b))
   return multiply(d, d)
 })
-kernel<AB>(tf.Pow, ({ a, b }) => {
-  return hlo.binary('power', numeric(a), numeric(b))
-})
+kernel<AB>(tf.Pow, ({ a, b }) => hlo.binary('power', numeric(a), numeric(b)))
+/** As tfjs has it, an integer divided by zero is 0, with remainder 0. XLA would end the process where it folds constants. */
+function divided(a: Node, b: Node, f: (p: Node, q: Node) => Node): Node {
+  const [p, q] = hlo.align(numeric(a), numeric(b))
+  if (isFloat(p.type)) return f(p, q)
+  const none = compare('EQ', q, like(q, 0))
+  return select(none, like(p, 0), f(p, select(none, like(q, 1), q)))
+}
+
 /** Always an integer, as in tfjs's other backends. */
-kernel<AB>(tf.FloorDiv, ({ a, b }) => {
-  const [p, q] = hlo.align(numeric(a), numeric(b))
-  if (isFloat(p.type)) return hlo.convert(hlo.unary('floor', hlo.divide(p, q)), 's32')
-  const quotient = hlo.divide(p, q) // towards zero
-  const rest = subtract(p, multiply(quotient, q))
-  const inexact = hlo.binary('and', compare('NE', rest, like(rest, 0)), differ(rest, q))
-  return select(inexact, subtract(quotient, like(quotient, 1)), quotient)
-})
+kernel<AB>(tf.FloorDiv, ({ a, b }) =>
+  divided(a, b, (p, q) => {
+    if (isFloat(p.type)) return hlo.convert(hlo.unary('floor', hlo.divide(p, q)), 's32')
+    const quotient = hlo.divide(p, q) // towards zero
+    const rest = subtract(p, multiply(quotient, q))
+    const inexact = hlo.binary('and', compare('NE', rest, like(rest, 0)), differ(rest, q))
+    return select(inexact, subtract(quotient, like(quotient, 1)), quotient)
+  }),
+)
 /** The remainder takes the divisor's sign. */
-kernel<AB>(tf.Mod, ({ a, b }) => {
-  const [p, q] = hlo.align(numeric(a), numeric(b))
-  const remainder = hlo.binary('remainder', p, q)
-  return select(differ(p, q), hlo.binary('remainder', add(remainder, q), q), remainder)
-})
+kernel<AB>(tf.Mod, ({ a, b }) =>
+  divided(a, b, (p, q) => {
+    const remainder = hlo.binary('remainder', p, q)
+    return select(differ(p, q), hlo.binary('remainder', add(remainder, q), q), remainder)
+  }),
+)
 listKernel(tf.AddN, xs => xs.reduce((sum, x) => add(sum, x)))
 
 const COMPARE: Record<string, hlo.Comparison> = {

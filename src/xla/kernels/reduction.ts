@@ -50,14 +50,17 @@ function mean(x: Node, axes: number[]): Node {
 kernel<X, { axis: number }>(tf.ArgMax, ({ x }, { axis }) => argument(x, axis, 'GT'))
 kernel<X, { axis: number }>(tf.ArgMin, ({ x }, { axis }) => argument(x, axis, 'LT'))
 
-/** The first index of the extreme value along an axis. */
-function argument(x: Node, axis: number | number[], direction: 'GT' | 'LT'): Node {
-  const [a] = axesOf(axis, x.shape) as [number]
-  const extreme = hlo.reduce(direction === 'GT' ? 'maximum' : 'minimum', number(x), [a])
+/** The first index of the extreme value along an axis. NaN is passed over, unless it comes first: so does tfjs. */
+function argument(input: Node, axis: number | number[], direction: 'GT' | 'LT'): Node {
+  const [a] = axesOf(axis, input.shape) as [number]
+  const [reducer, least] = direction === 'GT' ? (['maximum', -Infinity] as const) : (['minimum', Infinity] as const)
+  const nan = hlo.isNaN(input)
+  const x = isFloat(input.type) ? hlo.select(nan, hlo.like(input, least), input) : number(input)
   const shape = x.shape.map((d, i) => (i === a ? 1 : d))
-  const hit = hlo.compare('EQ', number(x), hlo.reshape(extreme, shape))
+  const hit = hlo.compare('EQ', x, hlo.reshape(hlo.reduce(reducer, x, [a]), shape))
   const index = hlo.iota(x.shape, a, 's32')
-  return hlo.reduce('minimum', hlo.select(hit, index, hlo.like(index, x.shape[a]! - 1)), [a])
+  const first = hlo.binary('and', nan, hlo.compare('EQ', index, hlo.like(index, 0)))
+  return hlo.reduce('minimum', hlo.select(hlo.binary('or', hit, first), index, hlo.like(index, x.shape[a]! - 1)), [a])
 }
 
 /** Softmax over an axis, computed in f32 whatever the type. */
