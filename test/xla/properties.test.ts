@@ -68,8 +68,7 @@ async function onBackend(backend: 'cpu' | 'xla', runs: Run[]): Promise<Outcome[]
   tf.engine().startScope()
   try {
     const recorded = runs.map(run => attempt(() => [run()].flat()))
-    // Where the program of all fails, each is read for itself below, and the one that fails says so.
-    if (backend === 'xla') await sync().catch(() => undefined)
+    if (backend === 'xla') await sync() // one program, or where that fails, each for itself
     return recorded.map(r => (r instanceof Error ? r : attempt(() => r.map(read))))
   } finally {
     tf.engine().endScope()
