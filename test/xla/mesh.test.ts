@@ -60,6 +60,12 @@ describe('mesh', function () {
     assert.throws(() => mesh({ 'da-ta': 2 }), /called "da-ta"/)
   })
 
+  it('needs this backend', async () => {
+    await tf.setBackend('cpu')
+    assert.throws(() => mesh({ data: 2 }), /xla\.mesh: tfjs runs on "cpu", which knows one device/)
+    await tf.setBackend('xla')
+  })
+
   it('the CPU has as many virtual devices as start is asked for', async () => {
     const library = new URL('../../src/xla/index.js', import.meta.url).href
     const program = `
