@@ -13,7 +13,7 @@ import {
   type Linear,
   type Rotary,
 } from '../nn/index.js'
-import { astype, disposeTree, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
+import { disposeTree, dynamicUpdateSlice, random, scan, type TensorTree } from '../xla/index.js'
 import type { CausalModel, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 
@@ -76,13 +76,13 @@ export function qwen2Config(fields: Fields): Qwen2Config {
   return config
 }
 
-/** Qwen2ForCausalLM.
+/** Qwen2ForCausalLM. Computes in the type of its weights; norms, angles, softmax and logits in f32.
  * @source transformers 5.23, models/qwen2/modeling_qwen2.py; Qwen2 technical report, arXiv 2407.10671 */
 export function qwen2(config: Qwen2Config, { gradient_checkpointing = true }: ModelOptions = {}): CausalModel {
   const { num_attention_heads: H, num_key_value_heads: K, rms_norm_eps: eps } = config
   const D = config.hidden_size / H
 
-  const embed = (w: Qwen2Weights, ids: tf.Tensor) => astype(tf.gather(w.embed_tokens.weight, ids), 'f32') // [B, T, C]
+  const embed = (w: Qwen2Weights, ids: tf.Tensor) => tf.gather(w.embed_tokens.weight, ids) // [B, T, C]
 
   /** One layer on x [B, T, C]; `attend` receives rotated queries [B, T, H, D], keys and values [B, K, T, D]. */
   function layer(x: tf.Tensor, weights: TensorTree, rotary: Rotary, attend: Attend): tf.Tensor {
@@ -129,7 +129,7 @@ export function qwen2(config: Qwen2Config, { gradient_checkpointing = true }: Mo
 
     head(weights, hidden) {
       const { lm_head, embed_tokens } = weights as unknown as Qwen2Weights
-      return linear(hidden, lm_head ?? embed_tokens)
+      return linear(hidden, lm_head ?? embed_tokens, { wide: true })
     },
 
     prefill(weights, input) {

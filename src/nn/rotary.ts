@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { astype, typeOf } from '../xla/index.js'
 
 /** Cosines and sines of the rotary embedding, shared by all heads. */
 export interface Rotary {
@@ -17,10 +18,11 @@ export function rotaryAngles(positions: tf.Tensor, size: number, theta: number):
   return { cos: tf.cos(angles), sin: tf.sin(angles) }
 }
 
-/** Rotates the pairs (x[i], x[i + D/2]) of each head, as Hugging Face lays them out.
+/** Rotates the pairs (x[i], x[i + D/2]) of each head, as Hugging Face lays them out. Computed in the angles' type, f32.
  * @param x [B, T, H, D]
- * @returns [B, T, H, D] */
+ * @returns [B, T, H, D] in x's type */
 export function rotate(x: tf.Tensor, { cos, sin }: Rotary): tf.Tensor {
   const [a, b] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor] // [B, T, H, D/2] each
-  return tf.concat([tf.sub(tf.mul(a, cos), tf.mul(b, sin)), tf.add(tf.mul(b, cos), tf.mul(a, sin))], -1)
+  const turned = tf.concat([tf.sub(tf.mul(a, cos), tf.mul(b, sin)), tf.add(tf.mul(b, cos), tf.mul(a, sin))], -1)
+  return astype(turned, typeOf(x))
 }

@@ -29,7 +29,7 @@ export function adamwState<W extends TensorTree>(weights: W): AdamwState<W> {
 }
 
 /** One step of AdamW with decoupled weight decay, after clipping by the global norm. Pure: nothing is changed in place.
- * Moments are float32, weights keep their element type.
+ * All is computed in float32, moments are kept in it, weights are rounded to their element type.
  *
  *   m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,  w ← w − η·λ·w − η·(m/(1−β₁ᵗ)) / (√(v/(1−β₂ᵗ)) + ε)
  *
@@ -57,12 +57,13 @@ export function adamw<W extends TensorTree>(
   const next = { weights: [] as tf.Tensor[], m: [] as tf.Tensor[], v: [] as tf.Tensor[] }
   eachTensor(weights, (w, path) => {
     const i = next.weights.length
-    const g = tf.mul(gs[i]!, clip)
+    const wide = astype(w, 'f32')
+    const g = tf.mul(astype(gs[i]!, 'f32'), clip)
     const m = tf.add(tf.mul(ms[i]!, beta1), tf.mul(g, 1 - beta1))
     const v = tf.add(tf.mul(vs[i]!, beta2), tf.mul(tf.square(g), 1 - beta2))
     const direction = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), epsilon))
-    const decayed = decays(path) ? tf.add(direction, tf.mul(w, config.weight_decay)) : direction
-    next.weights.push(astype(tf.sub(w, tf.mul(decayed, rate)), typeOf(w)))
+    const decayed = decays(path) ? tf.add(direction, tf.mul(wide, config.weight_decay)) : direction
+    next.weights.push(astype(tf.sub(wide, tf.mul(decayed, rate)), typeOf(w)))
     next.m.push(m)
     next.v.push(v)
   })
@@ -78,7 +79,7 @@ const CLIP_EPSILON = 1e-6
 
 /** √Σx² over every element of every tensor of a tree. */
 function globalNorm(tree: TensorTree): tf.Tensor {
-  return tf.sqrt(tf.addN(tensorsOf(tree).map(t => tf.sum(tf.square(t)))))
+  return tf.sqrt(tf.addN(tensorsOf(tree).map(t => tf.sum(tf.square(astype(t, 'f32'))))))
 }
 
 /** Whether weight decay applies to the weight at this path: to all but biases and norms.

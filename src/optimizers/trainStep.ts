@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Weights } from '../policies/policy.js'
-import { jit, random, scan } from '../xla/index.js'
+import { autocast, jit, random, scan } from '../xla/index.js'
 import { mapTensors, tensorsOf, type TensorTree } from '../xla/tree.js'
 import { adamw } from './adamw.js'
 import type { TrainingConfig } from './trainingConfig.js'
@@ -55,8 +55,8 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
       return { ...aux, grads }
     }
     const parts = config.gradient_accumulation_steps
-    const { grads, ...terms } =
-      parts === 1 ? gradients(rows, key) : summed(parts, state.trainable, rows, key, gradients)
+    const all = () => (parts === 1 ? gradients(rows, key) : summed(parts, state.trainable, rows, key, gradients))
+    const { grads, ...terms } = config.bf16 ? autocast('bf16', all) : all()
     const mean = (t: tf.Tensor) => tf.div(t, tf.maximum(terms.normalizer, 1))
     const optimizer = { ...config, learning_rate: scalars['learning_rate']! }
     const updated = adamw(state.trainable, mapTensors(grads, mean), state, optimizer)

@@ -18,6 +18,9 @@ export interface TrainingConfig extends LearningRateConfig {
   adam_epsilon: number
   /** Bound on the global gradient norm; 0 does not clip. */
   max_grad_norm: number
+  /** Compute products in bfloat16, by autocast: weights and all else stay as they are, so that weights loaded in float32 are
+   * the master copies. Here false, in TRL true. */
+  bf16: boolean
   /** Draw rows in a new order each epoch; false keeps the data set's order. */
   shuffle: boolean
   seed: number
@@ -38,6 +41,7 @@ export const trainingDefaults: TrainingConfig = {
   adam_beta2: 0.999,
   adam_epsilon: 1e-8,
   max_grad_norm: 1,
+  bf16: false,
   shuffle: true,
   seed: 42,
   run_name: null,

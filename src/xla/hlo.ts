@@ -328,8 +328,8 @@ export interface DotAxes {
 
 const HIGHEST = '[#stablehlo<precision HIGHEST>, #stablehlo<precision HIGHEST>]'
 
-/** The type of a product of floats: autocast's, where that is on. */
-function productType(a: Node, b: Node): ElementType {
+/** The type that a product is computed in: for floats autocast's, where that is on. */
+export function productType(a: Node, b: Node): ElementType {
   const type = promoted(a, b)
   return isFloat(type) ? (autocastType() ?? type) : type
 }

@@ -40,6 +40,27 @@ describe('layers', () => {
     await checkGradient(x => rotate(x, at(3)), noise(5, [1, 1, 2, 4]))
   })
 
+  it('compute in the type of their input, and where half precision would err in float32', async () => {
+    const half = (t: tf.Tensor) => astype(t, 'bf16')
+    const x = half(noise(12, [2, 3, 8]))
+    const square = half(noise(13, [8, 8]))
+    const adapter = { lora_A: noise(14, [2, 8]), lora_B: noise(15, [8, 2]), lora_scaling: tf.scalar(2) }
+    const heads = tf.reshape(x, [2, 3, 2, 4])
+    const mlp = { gate_proj: { weight: square }, up_proj: { weight: square }, down_proj: { weight: square } }
+    const types = {
+      rmsNorm: rmsNorm(x, half(tf.ones([8])), 1e-6),
+      rotate: rotate(heads, rotaryAngles(tf.tensor2d([[0, 1, 2]], [1, 3], 'int32'), 4, 100)),
+      linear: linear(x, { weight: square, bias: half(tf.zeros([8])) }),
+      'linear with a float32 adapter': linear(x, { weight: square, ...adapter }),
+      gatedMlp: gatedMlp(x, mlp),
+    }
+    for (const [name, t] of Object.entries(types)) assert.equal(typeOf(t), 'bf16', name)
+    assert.equal(typeOf(linear(x, { weight: square }, { wide: true })), 'f32')
+    assert.equal(typeOf(tokenLogProbs(x, tf.zeros([2, 3], 'int32'))), 'f32')
+    const large = rmsNorm(astype(tf.tensor2d([[1000, -1000]]), 'f16'), astype(tf.ones([2]), 'f16'), 0)
+    assert.deepEqual(await values(large), [1, -1]) // squares beyond the range of f16
+  })
+
   it('gatedMlp: down(silu(gate)·up)', async () => {
     const one = (x: number) => ({ weight: tf.tensor2d([[x]]) })
     const found = await values(

@@ -64,14 +64,25 @@ describe('adamw', () => {
     )
   })
 
-  it('keeps the element type of the weights, and moments in float32', () => {
-    const weights = { w: astype(tf.tensor1d([1, 2]), 'bf16') }
-    const next = adamw(weights, { w: tf.tensor1d([1, 1]) }, adamwState(weights), {
-      ...fixture.options,
-      learning_rate: 1,
-    })
-    assert.equal(typeOf(next.weights.w), typeOf(weights.w))
-    assert.equal(typeOf(next.state.m.w), 'f32')
+  it('computes in float32 and rounds the weights once', () => {
+    const [values, slopes] = [
+      [1, 2.5, -3],
+      [0.5, -0.25, 3],
+    ]
+    const make = (type: 'f32' | 'bf16') => ({ w: astype(tf.tensor1d(values!), type) })
+    const step = (type: 'f32' | 'bf16') => {
+      const weights = make(type)
+      const grads = { w: astype(tf.tensor1d(slopes!), type) }
+      return adamw(weights, grads, adamwState(weights), { ...fixture.options, learning_rate: 0.3, weight_decay: 0.01 })
+    }
+    const [half, full] = [step('bf16'), step('f32')]
+    assert.equal(typeOf(half.weights.w), 'bf16')
+    assert.deepEqual(half.weights.w.dataSync(), astype(full.weights.w, 'bf16').dataSync())
+    for (const moment of ['m', 'v'] as const) {
+      assert.equal(typeOf(half.state[moment].w), 'f32')
+      assert.deepEqual(half.state[moment].w.dataSync(), full.state[moment].w.dataSync())
+    }
+    assert.deepEqual(half.gradNorm.dataSync(), full.gradNorm.dataSync())
   })
 
   it('decays the weights that transformers’ Trainer decays', () => {

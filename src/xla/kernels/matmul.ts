@@ -19,15 +19,16 @@ export function matmul(a: Node, b: Node, transposeA = false, transposeB = false,
   const n = lead.length
   const batch = lead.map((_, i) => i)
   const [inA, inB] = [transposeA ? n : n + 1, transposeB ? n + 1 : n]
-  if (n === 0 && transposeB && p.shape[1 - inA]! <= FEW_ROWS) {
+  if (n === 0 && transposeB && p.shape[1 - inA]! <= FEW_ROWS && hlo.productType(p, q) === 'f32') {
     const product = hlo.dot(q, p, { batch: [[], []], contract: [[inB], [inA]] }, wide) // [N, M]
     return hlo.transpose(hlo.barrier([product])[0]!, [1, 0]) // without the barrier XLA turns it back
   }
   return hlo.dot(p, q, { batch: [batch, batch], contract: [[inA], [inB]] }, wide)
 }
 
-/** Up to so many rows, x·Wᵀ is computed as (W·xᵀ)ᵀ: on the CPU, half the time, since W is read along its rows.
- * Not of batches: XLA gives such a product the transposed layout, which its CPU compiler cannot write, and ends the process. */
+/** Up to so many rows, x·Wᵀ is computed as (W·xᵀ)ᵀ: on the CPU, half the time, since W is read along its rows. In half
+ * precision it would take three times as long. Not of batches: XLA gives such a product the transposed layout, which its CPU
+ * compiler cannot write, and ends the process. */
 const FEW_ROWS = 32
 
 /** Each subscript names an axis, once in a term; those that the output lacks are summed over. At most two operands. */
