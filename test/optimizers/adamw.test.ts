@@ -69,10 +69,10 @@ describe('adamw', () => {
       [1, 2.5, -3],
       [0.5, -0.25, 3],
     ]
-    const make = (type: 'f32' | 'bf16') => ({ w: astype(tf.tensor1d(values!), type) })
+    const make = (type: 'f32' | 'bf16') => ({ w: astype(tf.tensor1d(values), type) })
     const step = (type: 'f32' | 'bf16') => {
       const weights = make(type)
-      const grads = { w: astype(tf.tensor1d(slopes!), type) }
+      const grads = { w: astype(tf.tensor1d(slopes), type) }
       return adamw(weights, grads, adamwState(weights), { ...fixture.options, learning_rate: 0.3, weight_decay: 0.01 })
     }
     const [half, full] = [step('bf16'), step('f32')]
