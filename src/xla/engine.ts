@@ -205,10 +205,15 @@ export class Engine {
   }
 
   /** Runs everything recorded that a tensor still holds. Where one program for all cannot be, because a value fails or they live on
-   * different meshes, each value gets its own; whoever reads one that fails is told. */
+   * different meshes, each value gets its own.
+   * @throws what the first of them that fails by itself fails with */
   async finish(): Promise<void> {
-    const attempt = (nodes: readonly Node[]) => this.materializeAsync(nodes).then(() => true, () => false) // prettier-ignore
-    if (!(await attempt([...livePending]))) for (const node of [...livePending]) await attempt([node])
+    try {
+      return await this.materializeAsync([...livePending])
+    } catch {
+      const alone = await Promise.allSettled([...livePending].map(node => this.materializeAsync([node])))
+      for (const result of alone) if (result.status === 'rejected') throw result.reason as Error
+    }
   }
 
   private flush(): void {

@@ -169,7 +169,9 @@ describe('mesh', function () {
     const f = jit((a: tf.Tensor, b: tf.Tensor) => tf.add(a, b), { name: 'both' })
     const [a, b] = [shard(counting(4), four, ['model']), shard(counting(4), two, ['data'])]
     assert.throws(() => f(a, b), /"both" reads tensors.*different meshes.*model: 2.*xla\.shard/)
-    assert.throws(() => tf.add(a, b).dataSync(), /different meshes/)
+    const both = tf.add(a, b)
+    assert.throws(() => both.dataSync(), /different meshes/)
+    both.dispose()
   })
 
   it('operations across the divided axis give what they give on one device', () => {
