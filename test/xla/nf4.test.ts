@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorData } from '../../src/io/safetensors.js'
 import {
+  astype,
   dequantizeNf4,
   disposeTree,
   fromBytes,
@@ -88,6 +89,9 @@ describe('NF4', function () {
       along(x => matMulNf4(x, q)),
       along(product),
     )
+    const half = astype(x, 'bf16')
+    assert.equal(typeOf(matMulNf4(half, q)), 'bf16')
+    assert.equal(typeOf(tf.grad(x => tf.sum(matMulNf4(x, q)))(half)), 'bf16')
   })
 
   it('takes half a byte an entry', () => {
