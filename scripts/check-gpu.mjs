@@ -15,6 +15,10 @@ export PYTHONPATH
 exec "\${NODE:-node}" dist/test/gpu/main.js "$@"
 `
 
+/** What packages in CommonJS expect of a module. */
+const COMMONJS = `import { createRequire as from } from 'node:module'
+const require = from(import.meta.url), __dirname = import.meta.dirname`
+
 const args = process.argv.slice(2)
 const folder =
   args[0] === '--bundle'
@@ -33,14 +37,15 @@ async function bundle() {
   const inFolder = file => path.join(folder, file)
   const { build } = await import('esbuild')
   const { bundleSpecs } = await import(inRoot('dist/test/conformance/bundle.js'))
+  const packages = [`@koromix/koffi-linux-${process.arch}`, 'jasmine-core'] // a native library; what reads its own folder
   const options = {
     bundle: true,
     platform: 'node',
     format: 'esm',
-    external: ['@koromix/*', '*/bundle.js'], // a native library; what bundles the specs, which is done here
+    external: [...packages, '*/bundle.js'], // what bundles the specs, which is done here
     ignoreAnnotations: true, // packages marked free of side effects register kernels and gradients
     logLevel: 'error',
-    banner: { js: "import { createRequire as from } from 'node:module'; const require = from(import.meta.url);" },
+    banner: { js: COMMONJS },
   }
   const programs = ['gpu/main', 'gpu/steps', 'conformance/main', 'bench/rewardlab']
   const entryPoints = programs.map(program => inRoot(`dist/test/${program}.js`))
@@ -49,9 +54,8 @@ async function bundle() {
   await build({ ...options, stdin, outfile: inFolder('dist/test/gpu/tests.js') })
   await bundleSpecs(inFolder('dist/conformance/specs.cjs'))
 
-  const native = `node_modules/@koromix/koffi-linux-${process.arch}`
-  for (const part of ['data/models/tiny-qwen2', 'test/fixtures', native])
-    fs.cpSync(inRoot(part), inFolder(part), { recursive: true })
+  const carried = ['data/models/tiny-qwen2', 'test/fixtures', ...packages.map(name => `node_modules/${name}`)]
+  for (const part of carried) fs.cpSync(inRoot(part), inFolder(part), { recursive: true })
   fs.writeFileSync(inFolder('package.json'), '{ "type": "module" }\n')
   fs.writeFileSync(inFolder('run.sh'), RUN)
 
