@@ -1,3 +1,4 @@
+import { freemem } from 'node:os'
 import type { PjrtClient } from './client.js'
 import { OutOfMemoryError, sizeInWords } from './errors.js'
 import { struct } from './memory.js'
@@ -49,10 +50,13 @@ export function deviceMemory(client: PjrtClient, device: bigint): DeviceMemory |
 /** Bytes that can still be had on the first device; null if nobody knows. On the CPU at most so many: what the process keeps beside
  * its tensors counts as free. */
 function free(client: PjrtClient): number | null {
-  if (client.platform === 'cpu')
-    return process.availableMemory() + Math.max(0, process.memoryUsage.rss() - client.liveBytes)
-  const reported = deviceMemory(client, client.devices[0]!)
-  return reported?.limit ? reported.limit - reported.inUse : null
+  if (client.platform !== 'cpu') {
+    const reported = deviceMemory(client, client.devices[0]!)
+    return reported?.limit ? reported.limit - reported.inUse : null
+  }
+  const resident = process.memoryUsage.rss()
+  const granted = (process.constrainedMemory() || Infinity) - resident // in a container; files in its cache can be dropped
+  return Math.min(freemem(), granted) + Math.max(0, resident - client.liveBytes)
 }
 
 /** What is held and what is free, and what to do about it. */
