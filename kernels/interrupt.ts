@@ -1,6 +1,6 @@
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
-import { COMPILING, SEEN, type ToRuntime } from './threads.js'
+import { COMPILING, SEEN, TERMINATED, type ToRuntime } from './threads.js'
 
 /** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated. */
 const GRACE = 200
@@ -26,6 +26,7 @@ export function interrupter(worker: Worker, flags: Int32Array): () => void {
       if (!seen && Atomics.load(flags, COMPILING) === 1) return
       clearInterval(timer)
       if (seen || worklet === undefined) return
+      Atomics.store(flags, TERMINATED, id)
       const message = JSON.stringify({ id, method: 'Runtime.terminateExecution' })
       inspector.post('NodeWorker.sendMessageToWorker', { sessionId: worklet, message })
     }, GRACE)

@@ -11,7 +11,7 @@ import { complete, inspect, isComplete } from './introspection.js'
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
-import { SEEN, type FromRuntime, type ToRuntime } from './threads.js'
+import { SEEN, TERMINATED, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
 import { replyType, type Content, type Message } from './wire.js'
 
@@ -51,8 +51,8 @@ interface Run {
 let asked: { readonly resolve: (line: string) => void; readonly reject: (error: Error) => void } | undefined
 
 /** What the modules of `src` find on the global object: the signal of the running cell, and callbacks that repair state
- * after an interrupt, which may have ended their code half-way without running a `finally`. */
-const repairs = new Set<() => void>()
+ * after an interrupt. They learn whether it terminated code half-way, which then runs no `finally`. */
+const repairs = new Set<(terminated: boolean) => void>()
 Object.assign(globalThis, {
   display,
   clearOutput,
@@ -152,7 +152,7 @@ function interrupt(id: number): void {
   const error = new KeyboardInterrupt()
   run.closeScopes()
   shown.release()
-  for (const repair of repairs) repair()
+  for (const repair of repairs) repair(Atomics.load(flags, TERMINATED) === id)
   run.controller.abort(error)
   asked?.reject(error)
   run.reject(error)

@@ -18,7 +18,8 @@ export interface Print {
 /** What the runtime tells the main thread: text to gather, and messages ready to be signed. */
 export type FromRuntime = Outgoing | Print
 
-/** Slots of the shared Int32Array: the last interrupt the runtime has seen, and whether the compiler runs (which must
- * not be terminated half-way: its state would be lost). */
+/** Slots of the shared Int32Array: the last interrupt the runtime has seen, whether the compiler runs (which must not be
+ * terminated half-way: its state would be lost), and the last interrupt that terminated JavaScript. */
 export const SEEN = 0
 export const COMPILING = 1
+export const TERMINATED = 2

@@ -3,6 +3,7 @@ import type { Policy } from '../policies/policy.js'
 import { disposeTree, type TensorTree } from '../xla/tree.js'
 import { learningRate } from './learningRate.js'
 import { orNull } from './rollout.js'
+import type { Course } from './interrupt.js'
 import { Run, type Row } from './run.js'
 import type { TrainingConfig } from './trainingConfig.js'
 import { stepState, type StepState, type TrainState } from './trainState.js'
@@ -66,14 +67,21 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   const begin = () =>
     (state ??= options.state === undefined ? firstState(policy, config.seed) : adopted(policy, options.state))
 
-  async function* source(): AsyncGenerator<Row, void> {
-    const reference = options.usesReference ? policy.reference : undefined // before a given state replaces the weights
-    let progress = await progressOf(begin())
-    if (options.state !== undefined) options.resume?.(progress.live)
+  let reference: Policy['reference'] | undefined
+  let known: Progress | undefined
+
+  async function* source(course: Course): AsyncGenerator<Row, void> {
+    if (known === undefined) {
+      if (options.usesReference) reference = policy.reference // before a given state replaces the weights
+      known = await progressOf(begin())
+      if (options.state !== undefined) options.resume?.(known.live)
+    }
+    let progress = known
     while (progress.step < steps) {
       let started = performance.now()
       const { rows, updates = 1, scalars, drawn, live, metrics } = await options.next(progress)
       try {
+        if (course.stop) throw course.stop.reason
         for (let i = 1; i <= updates && progress.step < steps; i++) {
           const core = coreOf(begin())
           if (policy.weights.trainable !== core.trainable)
@@ -82,12 +90,14 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
             )
           const rate = learningRate(progress.step, steps, config)
           const tensors = mapValues({ ...scalars, learning_rate: rate }, x => tf.scalar(x))
-          const [next, results] = await update.async(core, { policy: policy.weights.frozen, reference }, rows, tensors)
+          const updated = update.async(core, { policy: policy.weights.frozen, reference }, rows, tensors)
+          course.updating = true
+          const [next, results] = await updated
           disposeTree([core, tensors]) // the handles: their memory was donated
           policy.weights = { trainable: next.trainable, frozen: policy.weights.frozen }
           const { tokens, ...values } = await read(results)
           const ends = i === updates
-          progress = {
+          known = progress = {
             step: progress.step + 1,
             position: progress.position + (ends ? drawn : 0),
             tokens: progress.tokens + (tokens ?? 0),
@@ -95,6 +105,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
           }
           disposeTree([state!.position, state!.tokens, state!.live])
           state = { ...next, ...progressTensors(progress) }
+          course.updating = false
           const seconds = (performance.now() - started) / 1000
           started += 1000 * seconds
           yield {
@@ -119,7 +130,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     seed: config.seed,
     config: { ...config },
     steps,
-    rows: source(),
+    rows: source,
     state: begin,
     free,
   })

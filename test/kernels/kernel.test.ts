@@ -4,19 +4,8 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { Client, type Answer } from './client.js'
-
-const of = ({ outputs }: Answer, type: string) => outputs.filter(({ header }) => header.msg_type === type)
-const stream = (answer: Answer, name = 'stdout'): string =>
-  of(answer, 'stream')
-    .map(({ content }) => (content['name'] === name ? content['text'] : ''))
-    .join('')
-const data = (answer: Answer, type = 'execute_result'): Record<string, unknown> =>
-  of(answer, type)[0]?.content['data'] as Record<string, unknown>
-const value = (answer: Answer): unknown => data(answer)?.['text/plain']
-const traceback = (answer: Answer): string =>
-  // eslint-disable-next-line no-control-regex
-  (answer.reply['traceback'] as string[]).join('\n').replace(/\u001b\[\d+m/g, '')
+import { data, of, stream, traceback, value } from './answers.js'
+import { Client } from './client.js'
 
 describe('kernel', function () {
   this.timeout(20_000)

@@ -8,7 +8,7 @@ const run = (rows: () => AsyncGenerator<Row, void>) =>
     seed: 1,
     config: {},
     steps: 3,
-    rows: rows(),
+    rows,
     state: () => ({}) as TrainState,
     free: () => {},
   })
