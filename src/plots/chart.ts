@@ -1,4 +1,4 @@
-import { themes, type Theme } from './themes.js'
+import { themeConfig, type Theme } from './themes.js'
 
 /** A Vega-Lite 5 specification: plain JSON that carries its own rows. Extend it by spreading: `{ ...chart, title: 'β = 0' }`. */
 export interface Chart {
@@ -10,7 +10,7 @@ export interface Chart {
 export interface ChartOptions {
   /** Above the chart; papers put it in the caption instead. */
   title?: string
-  /** `screen` (default), or `paper`: one column, 3.3 in wide. */
+  /** `screen` (default), or `paper`: one column, 3.25 in wide. */
   theme?: Theme
 }
 
@@ -21,6 +21,7 @@ export type Rows = Iterable<object>
 export interface PlotRun {
   name: string
   seed?: number
+  /** A row a step: the number `step`, metrics in whatever unit they were logged. */
   rows: Rows
 }
 
@@ -29,12 +30,66 @@ export const vegaLiteSchema = 'https://vega.github.io/schema/vega-lite/v5.json'
 
 /** Wraps the body of a specification with schema, title and theme. */
 export function chart(body: Record<string, unknown>, { title, theme = 'screen' }: ChartOptions): Chart {
-  return { $schema: vegaLiteSchema, ...(title === undefined ? {} : { title }), ...body, config: themes[theme] }
+  return themed({ $schema: vegaLiteSchema, ...(title === undefined ? {} : { title }), ...body }, theme)
 }
 
-/** The same chart in another theme. */
+/** The same chart in another theme: fonts, widths of lines, size, and lines of the legend.
+ * @param chart of this module; what was added by spreading stays */
 export function themed(chart: Chart, theme: Theme): Chart {
-  return { ...chart, config: themes[theme] }
+  return { ...chart, config: themeConfig(theme, legendNames(chart as Layer)) }
+}
+
+interface Layer {
+  layer?: readonly Layer[]
+  encoding?: { color?: { scale?: { domain?: unknown }; legend?: unknown } }
+}
+
+/** The names that a chart's legend shows. */
+function legendNames(chart: Layer): string[] {
+  for (const { encoding } of [chart, ...(chart.layer ?? [])]) {
+    const domain = encoding?.color?.legend === null ? undefined : encoding?.color?.scale?.domain
+    if (Array.isArray(domain)) return domain.filter(name => typeof name === 'string')
+  }
+  return []
+}
+
+/** Scale and axis of a quantity, so that its labels are true and short: equal values stand in the middle of a range of their own
+ * (Vega rounds the label of an empty range to a whole number), very small and very large ones get powers of ten.
+ * @param values all that are drawn along the axis, any unit */
+export function quantityAxis(values: Iterable<number>): {
+  scale: Record<string, unknown>
+  axis: Record<string, unknown>
+} {
+  const [low, high] = extent(values)
+  if (low > high) return { scale: { zero: false }, axis: {} }
+  const largest = Math.max(Math.abs(low), Math.abs(high))
+  const reach = largest === 0 ? 1 : 0.1 * largest
+  return {
+    scale: high - low > 1e-9 * largest ? { zero: false } : { domain: [low - reach, high + reach] },
+    axis: isPlain(largest) ? {} : { labelExpr: "datum.value === 0 ? '0' : format(datum.value, '~e')" },
+  }
+}
+
+const isPlain = (largest: number): boolean => largest === 0 || (largest >= 1e-3 && largest < 1e6)
+
+/** The axis of training steps, labelled at whole ones only. */
+export function stepAxis(steps: Iterable<number>): { title: string; axis: Record<string, unknown> } {
+  const [first, last] = extent(steps)
+  const few = last - first <= 4 // where Vega would take halves
+  const values = few
+    ? Array.from({ length: Math.floor(last) - Math.ceil(first) + 1 }, (_, i) => Math.ceil(first) + i)
+    : []
+  return { title: 'step', axis: few ? { values, format: 'd' } : {} }
+}
+
+/** Least and greatest; Infinity and −Infinity of nothing. */
+export function extent(values: Iterable<number>): [low: number, high: number] {
+  let [low, high] = [Infinity, -Infinity]
+  for (const value of values) {
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  return [low, high]
 }
 
 /** The number under a row's key; null where it is missing, null or not finite. */

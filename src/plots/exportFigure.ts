@@ -6,7 +6,7 @@ export type FigureFormat = 'svg' | 'pdf' | 'png'
 /** Writes a chart as figure files. Folders are made; each file appears whole or not at all.
  * @param spec a chart of this module or any Vega-Lite specification with its rows inside
  * @param path without extension: `figures/curves` gives `figures/curves.svg`, …
- * @param dpi of the PNG; a chart of the `paper` theme is 3.3 in wide
+ * @param dpi of the PNG; a chart of the `paper` theme is 3.25 in wide
  * @returns the paths written, in the order of the formats */
 export async function exportFigure(
   spec: object,

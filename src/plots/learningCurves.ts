@@ -1,65 +1,106 @@
-import { chart, type Chart, type ChartOptions, type PlotRun } from './chart.js'
-import { bySeries, curveOf, meanCurve, smoothed } from './curves.js'
+import { chart, numberAt, quantityAxis, stepAxis, type Chart, type ChartOptions, type PlotRun } from './chart.js'
+import { bySeries, curveOf, meanCurve, smoothed, sparse, thinned } from './curves.js'
 import { seriesColors } from './seriesColors.js'
 
 export interface LearningCurvesOptions extends ChartOptions {
-  /** Key of the rows, TRL's name. */
+  /** Key of the rows, TRL's name; by default `reward`. */
   metric?: string
-  /** Coverage of the band. */
+  /** Coverage of the band, in (0, 1); by default 0.95. */
   ci?: number
-  /** Rows in the centred moving average of each run; 1 for none. */
+  /** Rows in the centred moving average of each run; 1 for none. By default a 25th of the longest curve's, 5 at least. */
   smooth?: number
-  /** Property of the runs that tells the series apart. */
+  /** Property of the runs that tells the series apart; by default `name`. */
   by?: string
   /** All series of the study, when a figure shows only some: each keeps its colour. */
   series?: readonly string[]
 }
 
 /** A metric by training step: a line a method, the mean over its seeds of smoothed curves; a band, the pointwise Student t interval of
- * that mean (two seeds or more); the raw curve of each seed behind, faint.
- * @param runs runs with `name` and `rows`; those that share `by` are seeds of one method
- * @throws if a run has no row with the metric */
+ * that mean; the raw curve of each seed behind, faint. The line is dashed where some seeds have no value, as after one has ended, and
+ * has no band there. A band takes three seeds: of two, its half width is nine times their distance. Curves of few points show them.
+ * A row's `event`, such as a change of weights, is marked by an upright line.
+ * @param runs runs with `name` and `rows`; those that share `by` are seeds of one method; rows whose metric is missing, null or not
+ * finite are passed over
+ * @throws if there are no runs, a run has rows but none with the metric, or one of them has no `step` */
 export function learningCurves(
   runs: PlotRun | readonly PlotRun[],
-  { metric = 'reward', ci = 0.95, smooth = 5, by = 'name', series, ...options }: LearningCurvesOptions = {},
+  { metric = 'reward', ci = 0.95, smooth, by = 'name', series, ...options }: LearningCurvesOptions = {},
 ): Chart {
   const groups = bySeries(runs, by, 'learningCurves')
-  const raw: object[] = []
-  const means: object[] = []
-  for (const [name, seeds] of groups) {
-    const curves = seeds.map(run => curveOf(run, metric, 'learningCurves'))
-    curves.forEach((points, run) => raw.push(...points.map(p => ({ series: name, run, ...p }))))
-    means.push(
-      ...meanCurve(
-        curves.map(points => smoothed(points, smooth)),
-        ci,
-      ).map(p => ({ series: name, ...p })),
-    )
-  }
-  const x = { field: 'step', type: 'quantitative', title: 'step', scale: { nice: false } }
-  const y = { field: 'value', type: 'quantitative', title: metric, scale: { zero: false } }
+  const curves = [...groups].map(([name, seeds]) => ({
+    name,
+    seeds: seeds.map(run => curveOf(run, metric, 'learningCurves')).filter(curve => curve.length > 0),
+  }))
+  const longest = Math.max(...curves.flatMap(({ seeds }) => seeds.map(curve => curve.length)), 0)
+  const window = smooth ?? Math.max(5, Math.round(longest / 25))
+
+  const raw = curves.flatMap(({ name, seeds }) =>
+    seeds.flatMap((curve, run) => thinned(curve).map(point => ({ series: name, run, ...point }))),
+  )
+  const means = curves.flatMap(({ name, seeds }) => {
+    const smooth = seeds.map(curve => smoothed(curve, window))
+    return sparse(meanCurve(smooth, ci)).map(point => ({ series: name, ...point, all: point.seeds === seeds.length }))
+  })
+  const band = means.filter(point => point.all && point.seeds > 2)
+  const events = [...groups.values()].flat().flatMap(eventsOf)
+
+  const drawn = [...raw.map(p => p.value), ...band.flatMap(p => [p.low!, p.high!])]
+  const x = { field: 'step', type: 'quantitative', scale: { nice: false }, ...stepAxis(raw.map(p => p.step)) }
+  const y = { field: 'value', type: 'quantitative', title: metric, ...quantityAxis(drawn) }
   const color = { field: 'series', type: 'nominal', scale: seriesColors(groups.keys(), series) }
+  const line = { type: 'line', tooltip: true, point: longest <= 12 }
+  const faint = Math.max(0.08, 0.3 / Math.sqrt(Math.max(1, curves.flatMap(c => c.seeds).length)))
   return chart(
     {
       layer: [
         {
           data: { values: raw },
-          mark: { type: 'line', style: 'raw' },
+          mark: { type: 'line', style: 'raw', opacity: faint },
           encoding: { x, y, color, detail: { field: 'run', type: 'nominal' } },
         },
         {
-          data: { values: means },
-          transform: [{ filter: 'datum.low !== null' }],
+          data: { values: band },
           mark: { type: 'area', style: 'band' },
           encoding: { x, y: { ...y, field: 'low' }, y2: { field: 'high' }, color },
         },
+        ...(means.every(point => point.all)
+          ? []
+          : [{ data: { values: means }, mark: { ...line, style: 'partial' }, encoding: { x, y, color } }]),
         {
-          data: { values: means },
-          mark: { type: 'line', style: 'mean', tooltip: true },
+          data: { values: means.filter(point => point.all) },
+          mark: { ...line, style: 'mean' },
           encoding: { x, y, color },
         },
+        ...marked(events, x),
       ],
     },
     options,
   )
+}
+
+interface Event {
+  step: number
+  event: string
+}
+
+function eventsOf(run: PlotRun): Event[] {
+  return [...run.rows].flatMap(row => {
+    const step = numberAt(row, 'step')
+    return 'event' in row && typeof row.event === 'string' && step !== null ? [{ step, event: row.event }] : []
+  })
+}
+
+/** An upright line an event, with its text along it if there are few. */
+function marked(events: readonly Event[], x: object): object[] {
+  if (events.length === 0) return []
+  const text = {
+    data: { values: events.length <= 6 ? events : [] },
+    encoding: { x, y: { value: 3 }, text: { field: 'event' } },
+  }
+  const along = { type: 'text', angle: 90, align: 'left', baseline: 'top', dy: 2, limit: 125 }
+  return [
+    { data: { values: events }, mark: { type: 'rule', style: 'reference', tooltip: true }, encoding: { x } },
+    { ...text, mark: { ...along, stroke: 'white', strokeWidth: 3, strokeJoin: 'round' } }, // keeps curves off the text
+    { ...text, mark: along },
+  ]
 }

@@ -1,4 +1,5 @@
-import { chart, numberAt, keysOf, textAt, type Chart, type ChartOptions, type Rows } from './chart.js'
+import { chart, numberAt, keysOf, quantityAxis, textAt, type Chart, type ChartOptions, type Rows } from './chart.js'
+import { textWidth } from './fonts.js'
 import { seriesColors } from './seriesColors.js'
 
 export interface PairedDifferencesOptions extends ChartOptions {
@@ -25,7 +26,13 @@ export function pairedDifferences(
   })
   if (values.length === 0) throw new Error('pairedDifferences: got no rows, needed one a method.')
   const names = values.map(v => v.name)
-  const x = { type: 'quantitative', title: `${metric}: difference from ${reference}` }
+  const longest = Math.max(...names.map(name => Math.min(140, textWidth(name, TITLE, 'Arimo'))))
+  const x = {
+    type: 'quantitative',
+    title: wrapped(`${metric}: difference from ${reference}`, 300 - longest),
+    scale: { padding: 5 },
+    axis: quantityAxis(values.flatMap(v => [v.low, v.high])).axis,
+  }
   const y = { field: 'name', type: 'nominal', sort: null, title: null, axis: { grid: false } }
   const color = { field: 'name', type: 'nominal', scale: seriesColors(names, series), legend: null }
   return chart(
@@ -51,4 +58,16 @@ export function pairedDifferences(
     },
     options,
   )
+}
+
+const TITLE = 8 / 0.75 // in pixels of the paper theme, where room is tightest
+
+/** Text in lines of at most the given width, as far as words allow. */
+function wrapped(text: string, width: number): string[] {
+  return text.split(' ').reduce<string[]>((lines, word) => {
+    const longer = `${lines.at(-1) ?? ''} ${word}`.trim()
+    return lines.length > 0 && textWidth(longer, TITLE, 'Arimo') > width
+      ? [...lines, word]
+      : [...lines.slice(0, -1), longer]
+  }, [])
 }

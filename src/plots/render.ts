@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { Resvg } from '@resvg/resvg-js'
 import PDFDocument from 'pdfkit'
 import SVGtoPDF from 'svg-to-pdfkit'
@@ -12,15 +13,16 @@ const { textMetrics, resetSVGClipId, resetSVGDefIds } = vega as unknown as {
   resetSVGDefIds: () => void
 }
 
-// Vega measures text with a canvas, which Node lacks: measure the font that is drawn
-textMetrics.width = (item, text) =>
-  textWidth(
-    String(text ?? '').trim(),
-    item.fontSize ?? 11,
-    fontStyle(item.fontWeight === 'bold' || Number(item.fontWeight) >= 600, item.fontStyle === 'italic'),
-  )
+// Vega measures text with a canvas, which Node lacks: measure the font that is drawn, up to where Vega will cut it
+textMetrics.width = (item, text) => {
+  const bold = item.fontWeight === 'bold' || Number(item.fontWeight) >= 600
+  const style = fontStyle(bold, item.fontStyle === 'italic')
+  const width = textWidth(String(text ?? '').trim(), item.fontSize ?? 11, style)
+  return item.limit && item.limit > 0 ? Math.min(width, item.limit) : width
+}
 
 interface TextItem {
+  limit?: number
   fontSize?: number
   fontWeight?: string | number
   fontStyle?: string
@@ -127,14 +129,4 @@ function withResolution(png: Buffer, dpi: number): Buffer {
   chunk.writeUInt8(1, 16)
   chunk.writeUInt32BE(crc32(chunk.subarray(4, 17)), 17)
   return Buffer.concat([png.subarray(0, 33), chunk, png.subarray(33)])
-}
-
-/** The checksum of PNG chunks (ISO 3309), bit by bit. */
-function crc32(bytes: Buffer): number {
-  let crc = ~0
-  for (const byte of bytes) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  }
-  return ~crc >>> 0
 }

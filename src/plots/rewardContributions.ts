@@ -1,4 +1,4 @@
-import { chart, groupBy, keysOf, type Chart, type ChartOptions, type PlotRun } from './chart.js'
+import { chart, groupBy, keysOf, stepAxis, type Chart, type ChartOptions, type PlotRun } from './chart.js'
 import { bySeries, curveOf, meanCurve } from './curves.js'
 import { mean } from './meanInterval.js'
 import { seriesColors } from './seriesColors.js'
@@ -7,7 +7,7 @@ export interface RewardContributionsOptions extends ChartOptions {
   /** Weight of each component, for runs that log only the components' means (`rewards/<name>/mean`). Without it, rows must hold what
    * SRPO logs, the contributions themselves (`contributions/<name>`). */
   weights?: Readonly<Record<string, number>>
-  /** Most bars drawn; longer runs show the mean over several steps a bar. */
+  /** Most bars drawn, by default 60; longer runs show the mean over several steps a bar. */
   bars?: number
 }
 
@@ -17,9 +17,10 @@ interface Contribution {
   value: number
 }
 
-/** What each component adds to the reward, wᵢrᵢ, by training step: stacked bars, negative ones below zero, means over the seeds.
+/** What each component adds to the reward, wᵢrᵢ, by training step: stacked bars, negative ones below zero, means over the seeds; a
+ * black line is their sum, the reward.
  * @param runs one run, or all seeds of one method
- * @throws if the runs are of several methods or lack a component */
+ * @throws if there are no runs, or they are of several methods or lack a component */
 export function rewardContributions(
   runs: PlotRun | readonly PlotRun[],
   { weights, bars = 60, ...options }: RewardContributionsOptions = {},
@@ -41,22 +42,44 @@ export function rewardContributions(
       value: weight * p.value,
     })),
   )
-  const values = stacked(
-    contributions,
-    columns.map(c => c.component),
-    bars,
-  )
+  const components = columns.map(c => c.component)
+  const values = stacked(contributions, components, bars)
+  const sums = [...groupBy(values, bar => bar.from)].map(([from, own]) => ({
+    step: (from + own[0]!.to) / 2,
+    sum: own.reduce((sum, bar) => sum + bar.value, 0),
+  }))
+  const y = { type: 'quantitative', title: 'contribution to the reward' }
   return chart(
     {
-      data: { values },
-      mark: { type: 'bar', tooltip: true },
-      encoding: {
-        x: { field: 'from', type: 'quantitative', title: 'step', scale: { nice: false, zero: false } },
-        x2: { field: 'to' },
-        y: { field: 'y0', type: 'quantitative', title: 'contribution to the reward' },
-        y2: { field: 'y1' },
-        color: { field: 'component', type: 'nominal', scale: seriesColors(columns.map(c => c.component)) },
-      },
+      layer: [
+        {
+          data: { values },
+          mark: { type: 'bar', tooltip: true },
+          encoding: {
+            x: {
+              field: 'from',
+              type: 'quantitative',
+              scale: { nice: false, zero: false },
+              ...stepAxis(values.flatMap(bar => [bar.from, bar.to])),
+            },
+            x2: { field: 'to' },
+            y: { ...y, field: 'y0' },
+            y2: { field: 'y1' },
+            color: { field: 'component', type: 'nominal', scale: seriesColors(components) },
+          },
+        },
+        {
+          data: { values: sums },
+          mark: {
+            type: 'line',
+            style: 'mean',
+            color: 'black',
+            tooltip: true,
+            point: sums.length === 1 && { color: 'black' },
+          },
+          encoding: { x: { field: 'step', type: 'quantitative' }, y: { ...y, field: 'sum' } },
+        },
+      ],
     },
     options,
   )
@@ -73,11 +96,22 @@ function contributionKeys(run: PlotRun): string[] {
   return [...keys].sort()
 }
 
-/** Bars [from, to) × [y0, y1], the components of a bar on top of one another in the given order. */
-function stacked(contributions: readonly Contribution[], order: readonly string[], bars: number): object[] {
-  const steps = contributions.map(c => c.step)
-  const first = Math.min(...steps)
-  const width = Math.max(1, Math.ceil((Math.max(...steps) - first + 1) / bars))
+interface Bar {
+  component: string
+  from: number
+  to: number
+  value: number
+  y0: number
+  y1: number
+}
+
+/** Bars [from, to) × [y0, y1] around the steps that they are of, the components of a bar on top of one another in the given order. */
+function stacked(contributions: readonly Contribution[], order: readonly string[], bars: number): Bar[] {
+  const steps = [...new Set(contributions.map(c => c.step))].sort((a, b) => a - b)
+  const gap = steps.slice(1).reduce((least, step, i) => Math.min(least, step - steps[i]!), Infinity)
+  const spacing = Number.isFinite(gap) ? gap : 1
+  const first = (steps[0] ?? 0) - spacing / 2
+  const width = spacing * Math.max(1, Math.ceil(((steps.at(-1) ?? 0) + spacing / 2 - first) / spacing / bars))
   return [...groupBy(contributions, c => Math.floor((c.step - first) / width))].flatMap(([bar, inside]) => {
     let above = 0
     let below = 0

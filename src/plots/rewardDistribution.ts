@@ -1,12 +1,22 @@
-import { chart, groupBy, keysOf, numberAt, textAt, type Chart, type ChartOptions, type Rows } from './chart.js'
+import {
+  chart,
+  groupBy,
+  keysOf,
+  numberAt,
+  quantityAxis,
+  textAt,
+  type Chart,
+  type ChartOptions,
+  type Rows,
+} from './chart.js'
 import { seriesColors } from './seriesColors.js'
 
 export interface RewardDistributionOptions extends ChartOptions {
-  /** Column of the number whose distribution is shown. */
+  /** Column of the number whose distribution is shown; by default `reward`. */
   value?: string
-  /** Column that tells the series apart. */
+  /** Column that tells the series apart; by default `name`. */
   by?: string
-  /** Bins, where there are more than a dozen different values. */
+  /** Bins, where there are more than a dozen different values; by default 24. */
   bins?: number
   /** All series of the study, when a figure shows only some: each keeps its colour. */
   series?: readonly string[]
@@ -15,7 +25,7 @@ export interface RewardDistributionOptions extends ChartOptions {
 /** How often each reward occurs, a series a method: bars side by side for up to a dozen different values (rewards that count), step
  * lines over common bins otherwise. Shares, so that series of different size compare.
  * @param samples one row a sample; null rewards are passed over
- * @throws if no row has the value */
+ * @throws if no row has the value, or one with it has no text to tell its series */
 export function rewardDistribution(
   samples: Rows,
   { value = 'reward', by = 'name', bins = 24, series, ...options }: RewardDistributionOptions = {},
@@ -46,8 +56,8 @@ export function rewardDistribution(
         data: { values },
         mark: { type: 'bar', tooltip: true },
         encoding: {
-          x: { field: 'value', type: 'ordinal', title: value, axis: { labelAngle: 0 } },
-          xOffset: { field: 'series', type: 'nominal' },
+          x: { field: 'value', type: 'ordinal', title: value, axis: { labelAngle: 0, labelExpr: shortLabel(levels) } },
+          xOffset: { field: 'series', type: 'nominal', sort: [...groups.keys()] },
           y,
           color,
         },
@@ -68,10 +78,16 @@ export function rewardDistribution(
     {
       data: { values },
       mark: { type: 'line', style: 'mean', interpolate: 'step-after' },
-      encoding: { x: { field: 'value', type: 'quantitative', title: value, scale: { zero: false } }, y, color },
+      encoding: { x: { field: 'value', type: 'quantitative', title: value, ...quantityAxis(levels) }, y, color },
     },
     options,
   )
+}
+
+/** Two decimals are enough to tell levels apart that are not closer, as thirds. */
+function shortLabel(levels: readonly number[]): string {
+  const gap = levels.slice(1).reduce((least, level, i) => Math.min(least, level - levels[i]!), Infinity)
+  return gap >= 0.01 ? "format(datum.value, '.2~f')" : 'datum.label'
 }
 
 /** A histogram's outline: a point where each bin starts, from zero to zero. */

@@ -15,27 +15,54 @@ function layers(chart: Chart): Record<string, unknown>[][] {
 }
 
 describe('plots/learningCurves', () => {
-  it('draws every raw point and the mean over seeds with its t interval', () => {
-    const [raw, band, means] = layers(learningCurves([run('grpo', 1, [1, 2]), run('grpo', 2, [3, 4])], { smooth: 1 }))
+  it('draws every raw point, and of three seeds the mean with its t interval', () => {
+    const seeds = [1, 2, 3].map(seed => run('grpo', seed, [seed, seed + 1]))
+    const [raw, band, means] = layers(learningCurves(seeds, { smooth: 1 }))
     assert.deepEqual(
       raw?.map(p => p.value),
-      [1, 2, 3, 4],
+      [1, 2, 2, 3, 3, 4],
     )
     assert.deepEqual(
       means?.map(p => p.value),
       [2, 3],
     )
     assert.deepEqual(band, means)
-    // half width: t(0.975, 1) · √2 / √2 = 12.7062047
-    assert.ok(Math.abs((means?.[0]?.high as number) - 14.7062047) < 1e-6)
+    // half width: t(0.975, 2) · 1 / √3 = 4.30265273 / 1.73205081
+    assert.ok(Math.abs((band?.[0]?.high as number) - 4.4841377117) < 1e-6)
   })
 
-  it('draws no band for a single seed', () => {
-    const [, , means] = layers(learningCurves(run('dpo', 1, [1, 2]), { smooth: 1 }))
-    assert.deepEqual(means, [
-      { series: 'dpo', step: 1, value: 1, low: null, high: null },
-      { series: 'dpo', step: 2, value: 2, low: null, high: null },
-    ])
+  it('draws no band for one or two seeds', () => {
+    for (const seeds of [[1], [1, 2]]) {
+      const [, band, means] = layers(learningCurves(seeds.map(seed => run('dpo', seed, [1, 2]))))
+      assert.deepEqual([band?.length, means?.length], [0, 2])
+    }
+  })
+
+  it('dashes the mean, without a band, where a seed has ended', () => {
+    const seeds = [[1, 2, 3], [1, 2, 3], [1, 2]].map((rewards, seed) => run('grpo', seed, rewards)) // prettier-ignore
+    const [, band, dashed, whole] = layers(learningCurves(seeds, { smooth: 1 }))
+    const steps = (points?: Record<string, unknown>[]) => points?.map(p => p.step)
+    assert.deepEqual([band, dashed, whole].map(steps), [[1, 2], [1, 2, 3], [1, 2]]) // prettier-ignore
+  })
+
+  it('marks events, and their text if they are few', async () => {
+    const rows = Array.from({ length: 9 }, (_, i) => ({
+      step: i,
+      reward: i,
+      ...(i > 1 ? { event: `weights: ${i}` } : {}),
+    }))
+    const [rules, , texts] = layers(learningCurves({ name: 'srpo', rows: rows.slice(0, 4) })).slice(3)
+    assert.deepEqual([rules, texts], [rows.slice(2, 4).map(({ step, event }) => ({ step, event })), rules])
+    const crowded = learningCurves({ name: 'srpo', rows })
+    assert.deepEqual(layers(crowded)[5], [])
+    assert.match(await renderSvg(crowded), /stroke-dasharray/)
+  })
+
+  it('keeps a long chart small, and its spikes', () => {
+    const rewards = Array.from({ length: 10_000 }, (_, i) => (i === 5000 ? 100 : i % 2))
+    const [raw, , means] = layers(learningCurves(run('a', 1, rewards)))
+    assert.ok(raw!.length <= 500 && means!.length <= 501)
+    assert.ok(raw!.some(p => p.value === 100) && raw!.some(p => p.value === 0))
   })
 
   it('passes over rows without the metric, and takes arquero tables', () => {
@@ -69,13 +96,17 @@ describe('plots/learningCurves', () => {
     assert.throws(() => learningCurves([]), /got no runs/)
   })
 
-  it('smooths by a centred window that shrinks at the ends', () => {
+  it('smooths by a centred window, and at the ends by a line', () => {
     const points = [0, 3, 6, 0].map((value, step) => ({ step, value }))
     assert.deepEqual(
       smoothed(points, 3).map(p => p.value),
-      [1.5, 3, 3, 3],
+      [0, 3, 3, 0],
     )
+    // of 0, 3, 6, 0 the line has slope 0.3 about 2.25
+    smoothed(points, 9).forEach((p, i) => assert.ok(Math.abs(p.value - (2.25 + 0.3 * (i - 1.5))) < 1e-12))
     assert.deepEqual(smoothed(points, 1), points)
+    const line = Array.from({ length: 20 }, (_, step) => ({ step, value: 7 - 3 * step }))
+    smoothed(line, 5).forEach((p, i) => assert.ok(Math.abs(p.value - line[i]!.value) < 1e-12))
   })
 
   it('averages seeds step by step, also where their steps differ', () => {

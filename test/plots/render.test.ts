@@ -20,7 +20,7 @@ const bar = { mark: 'bar', encoding: { x: { field: 'a', type: 'nominal' } }, dat
 describe('plots/renderSvg', () => {
   it('draws the paper theme one column wide, the same each time', async () => {
     const svg = await renderSvg(paper)
-    assert.match(svg, /^<svg[^>]* width="316"/)
+    assert.match(svg, /^<svg[^>]* width="312"/)
     assert.match(svg, />grpo<\/text>/)
     assert.equal(await renderSvg(paper), svg)
   })
@@ -72,7 +72,7 @@ describe('plots/renderPng', () => {
   it('has as many pixels as the resolution asks, and says so', async () => {
     for (const dpi of [96, 300]) {
       const png = await renderPng(paper, { dpi })
-      assert.equal(png.readUInt32BE(16), Math.round((316 * dpi) / 96)) // width in the header
+      assert.equal(png.readUInt32BE(16), Math.round((312 * dpi) / 96)) // width in the header
       assert.equal(png.toString('latin1', 37, 41), 'pHYs')
       assert.equal(png.readUInt32BE(41), Math.round(dpi / 0.0254))
     }
@@ -89,7 +89,7 @@ describe('plots/renderPdf', () => {
     assert.match(text, /\/FontName \/[A-Z]+\+Arimo/)
     assert.match(text, /\/FontFile2/)
     assert.ok(!text.includes('/Helvetica') && !text.includes('/Subtype /Image'))
-    assert.match(text, /\/MediaBox \[0 0 237 /) // 316 px of 0.75 pt
+    assert.match(text, /\/MediaBox \[0 0 234 /) // 312 px of 0.75 pt, 3.25 in
     assert.ok(pdf.equals(await renderPdf(paper)))
   })
 })

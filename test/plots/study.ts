@@ -29,6 +29,6 @@ export function study({ seeds = 3, steps = 45 } = {}): PlotRun[] {
 }
 
 /** Deterministic noise in about [−1, 1]. */
-function waves(key: number): (x: number) => number {
+export function waves(key: number): (x: number) => number {
   return x => Math.sin(12.9898 * x + 78.233 * key) * Math.cos(4.1414 * x * x + key)
 }
