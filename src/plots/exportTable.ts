@@ -7,7 +7,7 @@ export type TableFormat = 'csv' | 'tex' | 'md' | 'html'
 export type TableLike = { columnNames(): string[]; objects(): object[] } | readonly object[]
 
 export interface ExportTableOptions {
-  /** Decimals of numbers that are not whole; CSV keeps all. */
+  /** Decimals of numbers that are not whole, by default 3; CSV keeps all, and what would round to zero gets a power of ten. */
   digits?: number
   /** Caption of the LaTeX table, plain text. */
   caption?: string
@@ -16,9 +16,11 @@ export interface ExportTableOptions {
 }
 
 /** Writes a table as CSV (RFC 4180), LaTeX (needs the booktabs package), Markdown or HTML. Everywhere but in CSV the columns `x`, `x_low`,
- * `x_high` become one, `mean [low, high]`. Every text is escaped.
- * @param path without extension: `figures/table` gives `figures/table.tex`, …
- * @returns the paths written, in the order of the formats */
+ * `x_high` become one, `mean [low, high]`; missing numbers are a dash. Every text is escaped; numbers stand right, so that their points
+ * are in line. LaTeX gets Greek letters and the commonest signs as commands; other letters need an engine and a font that have them.
+ * @param path without extension: `figures/table` gives `figures/table.tex`, …; folders are made, each file appears whole or not at all
+ * @returns the paths written, in the order of the formats
+ * @throws if the table has no columns or a format is unknown; nothing of that format is written */
 export async function exportTable(
   table: TableLike,
   path: string,
@@ -30,7 +32,8 @@ export async function exportTable(
   return paths
 }
 
-/** The text of {@link exportTable}'s file. */
+/** The text of {@link exportTable}'s file.
+ * @throws as it does */
 export function formatTable(
   table: TableLike,
   format: TableFormat,
@@ -57,9 +60,11 @@ type Row = Readonly<Record<string, unknown>>
 
 interface Column {
   name: string
-  cells: string[]
+  /** A cell's value and, where the column has bounds, its interval; '' for no interval. */
+  cells: (readonly [value: string, interval: string])[]
   /** Numbers stand right, texts left. */
   numeric: boolean
+  hasBounds: boolean
 }
 
 /** Columns as text, each triple of a value and its bounds as one. */
@@ -70,17 +75,18 @@ function folded(columns: readonly string[], rows: readonly Row[], digits: number
   return columns
     .filter(name => !isBound(name))
     .map(name => {
-      const decimals =
-        rows.every(row => isEmpty(row[name]) || Number.isInteger(row[name])) && !hasBounds(name) ? 0 : digits
-      const cell = (row: Row, column: string) => formatCell(row[column], decimals)
+      const whole = rows.every(row => isEmpty(row[name]) || Number.isInteger(row[name]))
+      const cell = (row: Row, column: string) => formatCell(row[column], whole && !hasBounds(name) ? 0 : digits)
       return {
         name,
         numeric: rows.every(row => isEmpty(row[name]) || typeof row[name] === 'number'),
-        cells: rows.map(row =>
+        hasBounds: hasBounds(name),
+        cells: rows.map(row => [
+          cell(row, name),
           hasBounds(name) && !isEmpty(row[`${name}_low`])
-            ? `${cell(row, name)} [${cell(row, `${name}_low`)}, ${cell(row, `${name}_high`)}]`
-            : cell(row, name),
-        ),
+            ? `[${cell(row, `${name}_low`)}, ${cell(row, `${name}_high`)}]`
+            : '',
+        ]),
       }
     })
 }
@@ -91,11 +97,14 @@ function isEmpty(value: unknown): boolean {
 
 function formatCell(value: unknown, decimals: number): string {
   if (isEmpty(value)) return '–'
-  return typeof value === 'number' ? value.toFixed(decimals).replace('-', '−') : plain(value)
+  if (typeof value !== 'number') return plain(value)
+  const vanishes = value !== 0 && Math.abs(value) < 0.5 * 10 ** -decimals
+  return (vanishes ? value.toExponential(1) : value.toFixed(decimals)).replaceAll('-', '−')
 }
 
 function plain(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value)
+  if (typeof value === 'string') return value
+  return value instanceof Date ? value.toISOString() : typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
 function csv(columns: readonly string[], rows: readonly Row[]): string {
@@ -104,18 +113,25 @@ function csv(columns: readonly string[], rows: readonly Row[]): string {
   return lines.map(cells => cells.map(quote).join(',') + '\r\n').join('')
 }
 
+/** A value and its interval are two columns, so that points are in line although brackets hold minus signs. */
 function latex(columns: readonly Column[], { caption, label }: { caption?: string; label?: string }): string {
-  const line = (cells: readonly string[]) => `    ${cells.map(escapeLatex).join(' & ')} \\\\`
+  // after a row's end, \\\\, a bracket would be read as a length
+  const line = (cells: readonly string[]) => `    ${cells.join(' & ').replace(/^\[/, '{[}')} \\\\`
+  const alignment = ({ numeric, hasBounds }: Column) => (hasBounds ? 'r@{~}r' : numeric ? 'r' : 'l')
+  const heading = ({ name, hasBounds }: Column) =>
+    hasBounds ? `\\multicolumn{2}{c}{${escapeLatex(name)}}` : escapeLatex(name)
+  const cell = ([value, interval]: readonly [string, string], { hasBounds }: Column) =>
+    hasBounds ? `${escapeLatex(value)} & ${escapeLatex(interval)}` : escapeLatex(value)
   return [
     '\\begin{table}',
     '  \\centering',
     ...(caption === undefined ? [] : [`  \\caption{${escapeLatex(caption)}}`]),
     ...(label === undefined ? [] : [`  \\label{${label}}`]),
-    `  \\begin{tabular}{${columns.map(column => (column.numeric ? 'r' : 'l')).join('')}}`,
+    `  \\begin{tabular}{${columns.map(alignment).join('')}}`,
     '    \\toprule',
-    line(columns.map(column => column.name)),
+    line(columns.map(heading)),
     '    \\midrule',
-    ...transpose(columns).map(line),
+    ...transpose(columns).map(cells => line(cells.map((pair, i) => cell(pair, columns[i]!)))),
     '    \\bottomrule',
     '  \\end{tabular}',
     '\\end{table}',
@@ -132,33 +148,49 @@ const latexEscapes: Record<string, string> = {
   '|': '\\textbar{}',
   '−': '$-$',
   '–': '--',
+  '—': '---',
+  '…': '\\ldots{}',
+  '→': '$\\rightarrow$',
+  '×': '$\\times$',
+  '±': '$\\pm$',
+  '≤': '$\\leq$',
+  '≥': '$\\geq$',
+  '∞': '$\\infty$',
   '\n': ' ',
+  ...greek('α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho'),
+  ...greek('σ sigma τ tau φ phi χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta Λ Lambda Π Pi Σ Sigma Φ Phi Ψ Psi Ω Omega'),
 }
 
-/** Text as LaTeX prints it. Text that opens with a bracket is braced, since a row's end, `\\`, would read it as a length. */
+function greek(names: string): Record<string, string> {
+  return Object.fromEntries([...names.matchAll(/(\S) (\w+)/g)].map(([, letter, name]) => [letter!, `$\\${name}$`]))
+}
+
+/** Text as LaTeX prints it. */
 export function escapeLatex(text: string): string {
-  const escaped = text.replace(/[\\~^<>|−–\n&%$#_{}]/g, c => latexEscapes[c] ?? `\\${c}`)
-  return escaped.startsWith('[') ? `{${escaped}}` : escaped
+  return [...text].map(c => latexEscapes[c] ?? (/[&%$#_{}]/.test(c) ? `\\${c}` : c)).join('')
 }
 
 function markdown(columns: readonly Column[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |\n`
-  const escape = (text: string) => text.replace(/[\\|`*_<>]/g, '\\$&').replace(/\s*\n\s*/g, '<br>')
+  const escape = (text: string) => text.replace(/[\\|`*_<>]|\](?=[([])/g, '\\$&').replace(/\s*\n\s*/g, '<br>')
   return [
     line(columns.map(column => escape(column.name))),
     line(columns.map(column => (column.numeric ? '---:' : '---'))),
-    ...transpose(columns).map(cells => line(cells.map(escape))),
+    ...transpose(columns).map(cells => line(cells.map(pair => escape(joined(pair))))),
   ].join('')
 }
 
 function html(columns: readonly Column[]): string {
+  const right = ' style="text-align: right; font-variant-numeric: tabular-nums"'
   const cell = (tag: string, text: string, { numeric }: Column) =>
-    `<${tag}${numeric ? ' style="text-align: right"' : ''}>${escapeHtml(text)}</${tag}>`
+    `<${tag}${numeric ? right : ''}>${escapeHtml(text)}</${tag}>`
   const line = (cells: string[]) => `<tr>${cells.join('')}</tr>\n`
-  const body = transpose(columns).map(cells => line(cells.map((text, i) => cell('td', text, columns[i]!))))
+  const body = transpose(columns).map(cells => line(cells.map((pair, i) => cell('td', joined(pair), columns[i]!))))
   return `<table>\n<thead>\n${line(columns.map(c => cell('th', c.name, c)))}</thead>\n<tbody>\n${body.join('')}</tbody>\n</table>\n`
 }
 
-function transpose(columns: readonly Column[]): string[][] {
+const joined = ([value, interval]: readonly [string, string]) => (interval ? `${value} ${interval}` : value)
+
+function transpose(columns: readonly Column[]): Column['cells'][] {
   return columns[0]!.cells.map((_, row) => columns.map(column => column.cells[row]!))
 }

@@ -26,12 +26,12 @@ describe('plots/exportTable', () => {
         '  \\centering',
         '  \\caption{100\\% held out}',
         '  \\label{tab:x}',
-        '  \\begin{tabular}{lrr}',
+        '  \\begin{tabular}{lrr@{~}r}',
         '    \\toprule',
-        '    method & n & score \\\\',
+        '    method & n & \\multicolumn{2}{c}{score} \\\\',
         '    \\midrule',
-        '    a\\_b \\& 50\\% \\textless{}i\\textgreater{}\\textbar{} & 3 & 0.812 [$-$0.500, 0.900] \\\\',
-        '    say "x", y & 12 & -- \\\\',
+        '    a\\_b \\& 50\\% \\textless{}i\\textgreater{}\\textbar{} & 3 & 0.812 & [$-$0.500, 0.900] \\\\',
+        '    say "x", y & 12 & -- &  \\\\',
         '    \\bottomrule',
         '  \\end{tabular}',
         '\\end{table}',
@@ -45,7 +45,23 @@ describe('plots/exportTable', () => {
       escapeLatex('\\ ~ ^ # $ { }'),
       '\\textbackslash{} \\textasciitilde{} \\textasciicircum{} \\# \\$ \\{ \\}',
     )
-    assert.equal(escapeLatex('[2pt]'), '{[2pt]}')
+    assert.equal(escapeLatex('β₀ = 0, lr → 1 × 10…'), '$\\beta$₀ = 0, lr $\\rightarrow$ 1 $\\times$ 10\\ldots{}')
+    assert.match(formatTable([{ a: '[2pt]' }], 'tex'), /\\midrule\n {4}\{\[\}2pt\] \\\\/)
+  })
+
+  it('shows small numbers, whole ones, and what is no number', () => {
+    const odd = [
+      { lr: 1e-5, n: 1e21, ok: true, at: new Date(0), list: [1], big: Infinity, none: NaN },
+      { lr: -2e-4, n: 2 },
+    ]
+    const [, , first, second] = formatTable(odd, 'md').split('\n')
+    assert.equal(first, '| 1.0e−5 | 1e+21 | true | 1970-01-01T00:00:00.000Z | [1] | Infinity | – |')
+    assert.equal(second, '| −2.0e−4 | 2 | – | – | – | – | – |')
+    assert.match(formatTable(odd, 'csv'), /\n0.00001,1e\+21,true,1970-01-01T00:00:00.000Z,\[1\],Infinity,\r\n/)
+  })
+
+  it('makes no link and no image of a name', () => {
+    assert.match(formatTable([{ a: '![x](http://y) [x][y]' }], 'md'), /!\[x\\\]\(http:\/\/y\) \[x\\\]\[y\]/)
   })
 
   it('writes Markdown and HTML that show the text and nothing else', () => {
@@ -54,7 +70,7 @@ describe('plots/exportTable', () => {
       '| method | n | score |\n| --- | ---: | ---: |\n| a\\_b & 50% \\<i\\>\\| | 3 | 0.8 [−0.5, 0.9] |\n| say "x",<br>y | 12 | – |\n',
     )
     const html = formatTable(rows, 'html')
-    assert.match(html, /<td>a_b &amp; 50% &lt;i&gt;\|<\/td><td style="text-align: right">3<\/td>/)
+    assert.match(html, /<td>a_b &amp; 50% &lt;i&gt;\|<\/td><td style="text-align: right[^"]*">3<\/td>/)
     assert.ok(!html.includes('<i>'))
   })
 
