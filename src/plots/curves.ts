@@ -1,5 +1,5 @@
 import { groupBy, keysOf, numberAt, textAt, type PlotRun } from './chart.js'
-import { mean, meanInterval } from './meanInterval.js'
+import { meanInterval } from './meanInterval.js'
 
 /** One point of a run's curve, in the metric's unit. */
 export interface CurvePoint {
@@ -44,19 +44,22 @@ export function curveOf(run: PlotRun, metric: string, where: string): CurvePoint
  * @source Savitzky & Golay 1964, of degree 1 */
 export function smoothed(points: readonly CurvePoint[], window: number): CurvePoint[] {
   const reach = Math.floor(window / 2)
+  const sums = [0] // of all values before
+  for (const { value } of points) sums.push(sums.at(-1)! + value)
   return points.map(({ step }, i) => {
     const from = Math.max(0, i - reach)
-    const near = points.slice(from, i + reach + 1).map(p => p.value)
-    const middle = from + (near.length - 1) / 2
-    return { step, value: mean(near) + (i === middle ? 0 : slope(near) * (i - middle)) }
+    const to = Math.min(points.length, i + reach + 1)
+    const offset = i - (from + to - 1) / 2
+    const value = (sums[to]! - sums[from]!) / (to - from)
+    return { step, value: offset === 0 ? value : value + offset * slope(points.slice(from, to)) }
   })
 }
 
-/** Of the least-squares line through values at 0, 1, 2, …; two at least. */
-function slope(values: readonly number[]): number {
-  const middle = (values.length - 1) / 2
-  const covariance = values.reduce((sum, value, i) => sum + (i - middle) * value, 0)
-  return covariance / values.reduce((sum, _, i) => sum + (i - middle) ** 2, 0)
+/** Of the least-squares line through evenly spaced points, two at least, in value a point. */
+function slope(points: readonly CurvePoint[]): number {
+  const middle = (points.length - 1) / 2
+  const covariance = points.reduce((sum, { value }, i) => sum + (i - middle) * value, 0)
+  return covariance / points.reduce((sum, _, i) => sum + (i - middle) ** 2, 0)
 }
 
 /** Mean over seeds at each step, with its Student t interval.

@@ -104,7 +104,8 @@ function formatCell(value: unknown, decimals: number): string {
 
 function plain(value: unknown): string {
   if (typeof value === 'string') return value
-  return value instanceof Date ? value.toISOString() : typeof value === 'object' ? JSON.stringify(value) : String(value)
+  if (value instanceof Date) return value.toISOString()
+  return typeof value === 'object' ? JSON.stringify(value) : `${value as number | bigint | boolean}`
 }
 
 function csv(columns: readonly string[], rows: readonly Row[]): string {
