@@ -75,8 +75,10 @@ export class Compiler {
 
   /** The signature and docstring of what stands at a position, or just before it. */
   inspect(declarations: string, code: string, position: number): TypeScript.QuickInfo | undefined {
-    const at = (offset: number): TypeScript.QuickInfo | undefined =>
-      uninterrupted(() => this.#converter.inspect(declarations, code, offset))
+    const at = (offset: number): TypeScript.QuickInfo | undefined => {
+      const info = uninterrupted(() => this.#converter.inspect(declarations, code, offset))
+      return info?.kind === ts.ScriptElementKind.unknown ? undefined : info // a name that is not there
+    }
     return at(position) ?? (position > 0 ? at(position - 1) : undefined)
   }
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { Publisher, Reply, Router } from 'zeromq'
+import { Reply, Router, XPublisher } from 'zeromq'
 import { gather } from './gather.js'
 import { info } from './info.js'
 import { interrupter } from './interrupt.js'
@@ -18,7 +18,7 @@ const sockets = {
   shell: new Router(unlimited),
   control: new Router(unlimited),
   stdin: new Router(unlimited),
-  iopub: new Publisher({ sendHighWaterMark: 0, linger: 1000 }),
+  iopub: new XPublisher({ ...unlimited, verbosity: 'allSubs' }), // unlike a Publisher it tells who subscribes
 }
 const heartbeat = new Reply()
 
@@ -43,6 +43,7 @@ const tell = (message: ToRuntime) => worker.postMessage(message)
 
 /** Execute requests without an answer yet, by message id: they are answered here if the worker dies. */
 const open = new Map<string, Message>()
+let executionCount = 0
 let ending: { readonly reason: string } | undefined
 
 const { print, flush } = gather(({ name, text, parent }) => {
@@ -51,6 +52,8 @@ const { print, flush } = gather(({ name, text, parent }) => {
 worker.on('message', (message: FromRuntime) => {
   if ('text' in message) return print(message)
   flush()
+  if (message.type === 'execute_input')
+    executionCount = (JSON.parse(message.content) as { execution_count: number }).execution_count
   if (message.type === 'execute_reply' && message.parent) open.delete(message.parent.msg_id)
   void send(message)
 })
@@ -74,7 +77,7 @@ async function die(code: number): Promise<void> {
   for (const request of open.values()) {
     const content = { ename: 'KernelDied', evalue, traceback: [`\u001b[31mKernelDied\u001b[39m: ${evalue}`] }
     void broadcast('error', content, request)
-    void reply('shell', request, { status: 'error', execution_count: 0, ...content })
+    void reply('shell', request, { status: 'error', execution_count: executionCount, ...content })
     void status('idle', request)
   }
   await Promise.all(Object.values(sending))
@@ -84,7 +87,9 @@ async function die(code: number): Promise<void> {
 async function shutdown(channel: 'shell' | 'control', request: Message): Promise<void> {
   ending = { reason: '' }
   open.clear()
-  await reply(channel, request, { status: 'ok', restart: request.content['restart'] === true })
+  const content = { status: 'ok', restart: request.content['restart'] === true }
+  void broadcast('shutdown_reply', content, request)
+  await reply(channel, request, content)
   tell({ kind: 'shutdown' }) // lets `exit` listeners of user code run
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1000) // process.exit would wait for a native call
 }
@@ -125,6 +130,12 @@ async function listen(channel: 'shell' | 'control' | 'stdin', take: (message: Me
   }
 }
 
+/** Greets each subscription: a front end that waits for it misses no broadcast. */
+async function welcome(): Promise<void> {
+  for await (const [frame] of sockets.iopub)
+    if (frame?.[0] === 1) void broadcast('iopub_welcome', { subscription: frame.toString('utf8', 1) })
+}
+
 async function start(): Promise<void> {
   const { transport, ip } = connection
   for (const channel of ['shell', 'control', 'stdin', 'iopub'] as const)
@@ -134,6 +145,7 @@ async function start(): Promise<void> {
   void (async () => {
     for await (const beat of heartbeat) await heartbeat.send(beat)
   })()
+  void welcome()
   void listen('control', control)
   void listen('stdin', message => tell({ kind: 'stdin', message }))
   void listen('shell', message => {

@@ -7,7 +7,7 @@ import { mimeBundle } from './display.js'
 import { failure, installStackTraces, KeyboardInterrupt, type Failure } from './errors.js'
 import { History } from './history.js'
 import { info } from './info.js'
-import { complete, inspect, isComplete } from './introspection.js'
+import { complete, inspect, isComplete, page, questioned } from './introspection.js'
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
@@ -120,6 +120,8 @@ async function execute({ content }: Message): Promise<Content> {
   if (silent !== true && store_history === true) history.add(++count, source)
   const execution_count = count
   if (silent !== true) output.publish('execute_input', { code: source, execution_count })
+  const name = questioned(source)
+  if (name !== undefined) return { status: 'ok', execution_count, user_expressions: {}, payload: [page(cells, name)] }
   try {
     const { data, expressions } = await interruptible(async () => {
       const value = await cells.execute(source, `cell[${execution_count}]`, run.controller.signal)

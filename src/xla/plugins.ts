@@ -100,15 +100,24 @@ function pluginOf(device: Device, { nvidiaDriver, tpu, sitePackages }: Machine):
   if (usable) {
     const { kind, place } = usable
     const absent = kind.libraries.filter(folder => !existsSync(join(place, folder)))
-    const lacking = `Device ${device}: ${place} lacks ${absent.join(', ')}. Unless the system has these libraries: pip install ${kind.install}`
+    const lacking = `Device ${device}: ${place} lacks ${absent.join(', ')}. Unless the system has these libraries: pip install ${located(kind.install)}`
     return { device, path: join(place, kind.file), ...(absent.length > 0 && { lacking }) }
   }
   const [newer] = installed
   const what = newer
     ? `the plugin here needs NVIDIA driver ${newer.kind.driver}, this one is ${nvidiaDriver}. Update it`
-    : `no PJRT plugin found in ${sitePackages.join(', ') || 'any site-packages'}. Run "npm test" or "npm start" once`
-  return { missing: `Device ${device}: ${what}, or: pip install ${first.install}` }
+    : `no PJRT plugin found in ${sitePackages.join(', ') || 'any site-packages'}. ${
+        isCheckout() ? 'Run "npm test" or "npm start" once' : 'Activate the Python environment that has it'
+      }`
+  return { missing: `Device ${device}: ${what}, or: pip install ${located(first.install)}` }
 }
+
+/** Whether this is the repository, whose scripts install plugins, and not a package that npm installed. */
+const isCheckout = (): boolean => existsSync(join(packageRoot(), 'scripts', 'setup.mjs'))
+
+/** What pip installs, with the place of a requirements file. */
+const located = (install: string): string =>
+  isCheckout() ? install : install.replace(/^-r /, `-r ${join(packageRoot(), '/')}`)
 
 /** The machine that runs this. @param root of its file system */
 export function thisMachine(root = '/'): Machine {

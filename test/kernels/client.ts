@@ -107,7 +107,7 @@ export class Client {
     const record = (message: Message) => heard.push(message)
     this.#listeners.add(record)
     const id = await this.send(type, content, channel)
-    for (let waited = 0; waited < 20_000; waited += 5) {
+    for (let waited = 0; waited < 60_000; waited += 5) {
       const mine = heard.filter(({ parent }) => parent.msg_id === id)
       const reply = mine.find(({ header }) => header.msg_type.endsWith('_reply'))
       const idle = mine.some(message => message.content['execution_state'] === 'idle')
@@ -117,7 +117,7 @@ export class Client {
       }
       await setTimeout(5)
     }
-    throw new Error(`${type}: no answer within 20 s. ${this.#log}`)
+    throw new Error(`${type}: no answer within 60 s. ${this.#log}`)
   }
 
   execute(code: string, options: Content = {}): Promise<Answer> {

@@ -8,7 +8,7 @@ import { data, of, stream, traceback, value } from './answers.js'
 import { Client } from './client.js'
 
 describe('kernel', function () {
-  this.timeout(20_000)
+  this.timeout(60_000)
   let kernel: Client
   before(async () => (kernel = await Client.start()))
   after(() => kernel.stop())
@@ -20,6 +20,10 @@ describe('kernel', function () {
         const { reply } = await kernel.request('kernel_info_request', {}, channel)
         assert.equal((reply['language_info'] as { name: string }).name, 'typescript')
       }
+    })
+
+    it('greets who subscribes to its broadcasts', () => {
+      assert.ok(kernel.broadcasts.some(({ header }) => header.msg_type === 'iopub_welcome'))
     })
 
     it('echoes the code, gives the result, answers, and is idle last', async () => {
@@ -287,11 +291,21 @@ describe('kernel', function () {
       assert.equal(none['found'], false)
     })
 
+    it('answers a question about a name', async () => {
+      const page = async (code: string) =>
+        ((await run(code)).reply['payload'] as { data: Record<string, string> }[])[0]!.data
+      assert.match(
+        (await page('twice?'))['text/markdown']!,
+        /```typescript\nfunction twice\(x: number\): number\n```\n\nDoubles\./,
+      )
+      assert.equal((await page('nothing ?'))['text/plain'], 'There is no nothing.')
+    })
+
     it('knows code that is complete, incomplete or wrong', async () => {
       const status = async (code: string) => (await kernel.request('is_complete_request', { code })).reply['status']
       assert.deepEqual(
-        [await status('await f(1)'), await status('if (x) {'), await status('const = 1')],
-        ['complete', 'incomplete', 'invalid'],
+        [await status('await f(1)'), await status('if (x) {'), await status('const t = `a'), await status('const = 1')],
+        ['complete', 'incomplete', 'incomplete', 'invalid'],
       )
     })
 
@@ -415,7 +429,7 @@ describe('kernel', function () {
 })
 
 describe('a kernel that ends', function () {
-  this.timeout(20_000)
+  this.timeout(60_000)
 
   it('says so when a cell calls process.exit, after all it printed', async () => {
     const kernel = await Client.start()
@@ -438,6 +452,7 @@ describe('a kernel that ends', function () {
     await kernel.execute('"remember"')
     const { reply } = await kernel.request('shutdown_request', { restart: true }, 'control')
     assert.deepEqual(reply, { status: 'ok', restart: true })
+    assert.ok(kernel.broadcasts.some(({ header }) => header.msg_type === 'shutdown_reply'))
     assert.equal(await exitCode(kernel), 0)
     const next = await Client.start({ REWARDLAB_HISTORY: join(kernel.folder, 'history.jsonl') })
     const { reply: kept } = await next.request('history_request', { hist_access_type: 'tail', n: 5, output: false })
