@@ -55,8 +55,9 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
 
   const inline = () => !onXla() || Trace.current !== null || taping() || rerunning()
   const lookup = (args: A): Program => {
-    if (Mesh.inUse) backend().engine.materialize(nodesOf(args)) // to know where they lie
-    const key = `${autocastType() ?? ''}${meshName(args)}${signature(args)}`
+    const nodes = Mesh.inUse ? nodesOf(args) : []
+    backend().engine.materialize(nodes) // to know where they lie
+    const key = `${autocastType() ?? ''}${meshName(nodes)}${signature(args)}`
     const known = programs.get(key)
     if (known && !moved(known)) return known
     const start = performance.now()
@@ -125,22 +126,22 @@ interface Program {
 }
 
 /** The mesh that arguments lie on. What is on one device beside them counts as whole on it: the program copies it there. */
-function meshName(args: unknown[]): string {
-  return (Mesh.inUse && nodesOf(args).find(({ sharding }) => sharding)?.sharding?.mesh.name) || ''
+function meshName(nodes: readonly Node[]): string {
+  return nodes.find(({ sharding }) => sharding)?.sharding?.mesh.name ?? ''
 }
 
 /** Structure, shapes, element types, shardings and static values of the arguments. */
 function signature(value: unknown): string {
   if (isTensor(value)) {
     const { shape, type, sharding } = backend().storage(value)
-    const viewed = value.shape.join() === shape.join() ? '' : `(${value.shape.join()})`
-    return `${type}[${shape.join()}]${viewed}${divided(sharding)?.text ?? ''}`
+    const [stored, seen] = [shape.join(), value.shape.join()]
+    return `${type}[${stored}]${seen === stored ? '' : `(${seen})`}${divided(sharding)?.text ?? ''}`
   }
   if (Array.isArray(value)) return `[${value.map(signature).join(',')}]`
-  if (value !== null && typeof value === 'object')
-    return `{${Object.entries(value)
-      .map(([k, v]) => `${k}:${signature(v)}`)
-      .join(',')}}`
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value).map(([k, v]) => `${k}:${signature(v)}`)
+    return `{${entries.join(',')}}`
+  }
   if (typeof value === 'function') throw new Error('xla.jit: an argument is a function; close over it instead')
   return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }
@@ -239,7 +240,10 @@ function replaced(args: readonly Argument[], outputs: readonly Node[]): (Shardin
   })
 }
 
-const nodesOf = (args: unknown[]): Node[] => tensorsOf(args).map(t => backend().storage(t))
+function nodesOf(args: unknown[]): Node[] {
+  const xla = backend()
+  return tensorsOf(args).map(t => xla.storage(t))
+}
 const hiddenNodes = ({ hidden }: Program): Node[] => hidden.map(h => (h instanceof Node ? h : backend().storage(h)))
 
 const inputsOf = (program: Program, args: unknown[]): Node[] => [...nodesOf(args), ...hiddenNodes(program)]
@@ -300,10 +304,10 @@ function refuseNan(program: Program, outputs: readonly tf.Tensor[], name: string
 
 function checkDonation(xla: XlaBackend, consumed: tf.Tensor[], args: unknown[], name: string): void {
   if (consumed.length === 0) return
-  const uses = new Map<object, number>()
-  eachTensor(args, t => uses.set(t.dataId, (uses.get(t.dataId) ?? 0) + 1))
+  const [seen, again] = [new Set<object>(), new Set<object>()]
+  for (const { dataId } of tensorsOf(args)) (seen.has(dataId) ? again : seen).add(dataId)
   for (const t of consumed)
-    if (uses.get(t.dataId)! > 1 || !xla.solelyOwned(t))
+    if (again.has(t.dataId) || !xla.solelyOwned(t))
       throw new Error(
         `xla.jit(${name}): a donated tensor [${t.shape.join(',')}] has other references (a clone, a reshape, a variable, another ` +
           'argument, or an operation still waiting for it). Donate a copy: xla.copy(tensor).',

@@ -21,8 +21,13 @@ export function eachTensor(tree: unknown, visit: (tensor: tf.Tensor, path: strin
 /** The tensors of a tree, in the order of {@link eachTensor}. */
 export function tensorsOf(tree: unknown): tf.Tensor[] {
   const leaves: tf.Tensor[] = []
-  eachTensor(tree, t => leaves.push(t))
+  gather(tree, leaves)
   return leaves
+}
+
+function gather(tree: unknown, leaves: tf.Tensor[]): void {
+  if (isTensor(tree)) leaves.push(tree)
+  else if (tree !== null && typeof tree === 'object') for (const child of Object.values(tree)) gather(child, leaves)
 }
 
 /** The tensors of a tree in the order of another, which has the same structure (the keys of its objects may be in another order).
@@ -52,7 +57,13 @@ export function mapTensors<T>(tree: T, f: (tensor: tf.Tensor, path: string) => t
 /** Replaces a tree's tensors, in the order of {@link eachTensor}, by those given. */
 export function withTensors<T>(tree: T, tensors: readonly tf.Tensor[]): T {
   let next = 0
-  return mapTensors(tree, () => tensors[next++]!)
+  const replace = (tree: unknown): unknown => {
+    if (isTensor(tree)) return tensors[next++]!
+    if (Array.isArray(tree)) return tree.map(replace)
+    if (tree === null || typeof tree !== 'object') return tree
+    return Object.fromEntries(Object.entries(tree).map(([key, child]) => [key, replace(child)]))
+  }
+  return replace(tree) as T
 }
 
 /** Disposes each tensor of a tree. */

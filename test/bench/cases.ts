@@ -64,7 +64,7 @@ export const CASES: readonly Case[] = [
   { name: 'matmul-bf16', kind: 'matmul', runs: 20, size: 2048, type: 'bf16' },
   { name: 'call', kind: 'call', runs: 20 },
   { name: 'chain', kind: 'chain', runs: 20, operations: 1000 },
-  { name: 'step', kind: 'step', runs: 50, parameters: 100, size: 64 },
+  { name: 'step', kind: 'step', runs: 500, parameters: 100, size: 8 },
   { name: 'trace', kind: 'trace', runs: 5, layers: 24, width: 64, heads: 4, rows: 2, tokens: 16 },
   { name: 'train-f32', ...train, type: 'f32' },
   { name: 'train-bf16', ...train, type: 'bf16' },
