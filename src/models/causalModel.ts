@@ -51,7 +51,8 @@ export interface TokenInput {
   position_ids?: tf.Tensor
 }
 
-/** Rotated keys, and values: [B, K, S, D] each of one layer, [L, B, K, S, D] of all. */
+/** Rotated keys [B, K, D, S], place by place so that products with them read along S, and values [B, K, S, D] of one layer; of all
+ * with [L, …] in front. */
 export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor }
 
 export interface DecodeStep {

@@ -7,6 +7,7 @@ import {
   linear,
   rmsNorm,
   rotaryAngles,
+  rotaryLookup,
   rotate,
   type AttentionMask,
   type GatedMlp,
@@ -138,7 +139,7 @@ export function qwen2(config: Qwen2Config, { gradient_checkpointing = true }: Mo
       const body = (x: tf.Tensor, w: TensorTree): [tf.Tensor, KeyValueCache] => {
         let cache!: KeyValueCache
         const next = layer(x, w, rotary, (q, keys, values) => {
-          cache = { keys, values }
+          cache = { keys: turned(keys), values }
           return attention(q, keys, values, mask)
         })
         return [next, cache]
@@ -152,15 +153,15 @@ export function qwen2(config: Qwen2Config, { gradient_checkpointing = true }: Mo
     // Layer by layer, not scanned: each reads its weights and writes its cache where they lie.
     decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
       const w = weights as unknown as Qwen2Weights
-      const rotary = rotaryAngles(position_ids, D, config.rope_theta)
+      const rotary = rotaryLookup(position_ids, visible.shape[1]!, D, config.rope_theta)
       const written: KeyValueCache[] = []
       const last = layers.reduce<tf.Tensor>(
         (x, layerWeights, i) =>
           layer(x, layerWeights, rotary, (q, k, v) => {
-            const keys = dynamicUpdateSlice(caches[i]!.keys, k, [0, 0, at, 0]) // [B, K, S, D]
+            const keys = dynamicUpdateSlice(caches[i]!.keys, turned(k), [0, 0, 0, at]) // [B, K, D, S]
             const values = dynamicUpdateSlice(caches[i]!.values, v, [0, 0, at, 0]) // [B, K, S, D]
             written.push({ keys, values })
-            return attention(q, keys, values, { keyMask: visible })
+            return attention(q, turned(keys), values, { keyMask: visible })
           }),
         embed(w, input_ids),
       )
@@ -168,6 +169,9 @@ export function qwen2(config: Qwen2Config, { gradient_checkpointing = true }: Mo
     },
   }
 }
+
+/** Keys [B, K, T, D] as they lie in a cache, [B, K, D, T], and back. */
+const turned = (keys: tf.Tensor) => tf.transpose(keys, [0, 1, 3, 2])
 
 type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor
 

@@ -8,7 +8,7 @@ export interface Rotary {
 }
 
 /** Angles position · theta^(−2i/D) for i in 0 … D/2−1.
- * @param positions [B, T] int32
+ * @param positions int32, of any shape; [B, T] gives the shapes above
  * @param size D, the head's size
  * @source RoFormer, arXiv 2104.09864 */
 export function rotaryAngles(positions: tf.Tensor, size: number, theta: number): Rotary {
@@ -16,6 +16,13 @@ export function rotaryAngles(positions: tf.Tensor, size: number, theta: number):
   const at = tf.reshape(tf.cast(positions, 'float32'), [...positions.shape, 1, 1]) // [B, T, 1, 1]
   const angles = tf.mul(at, tf.tensor1d(frequencies)) // [B, T, 1, D/2]
   return { cos: tf.cos(angles), sin: tf.sin(angles) }
+}
+
+/** The same, looked up in a table of all positions below `count`: for a loop. The table is computed once, before it, where XLA
+ * would compute angles anew in each operation that uses them. */
+export function rotaryLookup(positions: tf.Tensor, count: number, size: number, theta: number): Rotary {
+  const { cos, sin } = rotaryAngles(tf.range(0, count, 1, 'int32'), size, theta) // [count, 1, D/2]
+  return { cos: tf.gather(cos, positions), sin: tf.gather(sin, positions) }
 }
 
 /** Rotates the pairs (x[i], x[i + D/2]) of each head, as Hugging Face lays them out. Computed in the angles' type, f32.

@@ -93,8 +93,8 @@ function run(
   const seen = tf.cast(tf.pad(repeatRows(promptMask, G, 0), rightPad(2, 1, T)), 'float32') // [B, P + T]
   const starts = repeatRows(lengths, G, 0) // [B], position of the first new token
   const places = tf.range(0, P + T, 1, 'int32') // [P + T]
-  const make = (x: tf.Tensor) => tf.unstack(tf.pad(repeatRows(x, G, 1), rightPad(5, 3, T))) // L × [B, K, P + T, D]
-  const [keys, values] = [make(cache.keys), make(cache.values)]
+  const make = (x: tf.Tensor, axis: number) => tf.unstack(tf.pad(repeatRows(x, G, 1), rightPad(5, axis, T)))
+  const [keys, values] = [make(cache.keys, 4), make(cache.values, 3)] // L × [B, K, D, P + T], L × [B, K, P + T, D]
 
   const final = whileLoop<State>(
     ({ step, finished }) => tf.logicalAnd(tf.less(step, T), tf.less(tf.min(finished), 1)),

@@ -64,9 +64,10 @@ ${table(
   ]),
 )}
 
-- Train step: forward, gradient, clipping by the global norm and AdamW; cross-entropy in float32. Ours computes each layer once more in the gradient
-  (the default of \`src/models/qwen2.ts\`), the peers do not. In bf16 weights are bf16, moments float32 (PyTorch's are bf16); autocast leaves weights in
-  float32 and multiplies in bf16. PyTorch is eager, with transformers' model and the fused optimizer; JAX is one jitted program with a donated state.
+- Train step: forward, gradient, clipping by the global norm and AdamW; cross-entropy in float32; without gradient checkpointing, as the peers (with it,
+  which is the default of \`loadPolicy\`, a step computes each layer once more). In bf16 weights are bf16, moments float32 (PyTorch's are bf16); autocast
+  leaves weights in float32 and multiplies in bf16. PyTorch is eager, with transformers' model and the fused optimizer; JAX is one jitted program with a
+  donated state.
 - Decoding counts reading the prompt; no row ends early. Sampling is from the whole softmax, ours returns the tokens' log-probs too. PyTorch is
   transformers' \`generate\` with its default cache. GB/s: bytes of weights and of the cache so far that a token must read, beside \`copy\` for what the machine can do.
 - The call of a jitted step is timed until it returns, with its inputs ready, while the program runs on.

@@ -124,7 +124,7 @@ const measures: Measures = {
   },
 
   async train({ model: config, rows, tokens, type, runs }) {
-    const model = qwen2(config)
+    const model = qwen2(config, { gradient_checkpointing: false }) // as the peers
     const weights = await draw(config, type)
     const batch = tf.randomUniform([rows, tokens], 0, config.vocab_size, 'int32', 0)
     const mask = tf.onesLike(batch)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
+import { gatedMlp, linear, rmsNorm, rotaryAngles, rotaryLookup, rotate, tokenLogProbs } from '../../src/nn/index.js'
 import { astype, start, typeOf } from '../../src/xla/index.js'
 import { checkGradient, close, noise, values } from './numbers.js'
 
@@ -38,6 +38,14 @@ describe('layers', () => {
     const product = (i: number, j: number) => values(tf.sum(tf.mul(rotate(q, at(i)), rotate(k, at(j)))))
     close(await product(7, 5), await product(12, 10))
     await checkGradient(x => rotate(x, at(3)), noise(5, [1, 1, 2, 4]))
+  })
+
+  it('rotaryLookup: the angles of positions in any order', async () => {
+    const positions = tf.tensor2d([3, 0, 2, 3], [2, 2], 'int32')
+    const [looked, computed] = [rotaryLookup(positions, 4, 6, 100), rotaryAngles(positions, 6, 100)]
+    assert.deepEqual(looked.cos.shape, [2, 2, 1, 3])
+    assert.deepEqual(await values(looked.cos), await values(computed.cos))
+    assert.deepEqual(await values(looked.sin), await values(computed.sin))
   })
 
   it('compute in the type of their input, and where half precision would err in float32', async () => {

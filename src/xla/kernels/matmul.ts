@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { TensorInfo } from '@tensorflow/tfjs-core'
+import { backend } from '../backend.js'
 import type { Node } from '../graph.js'
 import * as hlo from '../hlo.js'
 import { activate } from './activations.js'
@@ -19,17 +20,19 @@ export function matmul(a: Node, b: Node, transposeA = false, transposeB = false,
   const n = lead.length
   const batch = lead.map((_, i) => i)
   const [inA, inB] = [transposeA ? n : n + 1, transposeB ? n + 1 : n]
-  if (n === 0 && transposeB && p.shape[1 - inA]! <= FEW_ROWS && hlo.productType(p, q) === 'f32') {
+  if (n === 0 && transposeB && p.shape[1 - inA]! <= FEW_ROWS && onCpu() && hlo.productType(p, q) === 'f32') {
     const product = hlo.dot(q, p, { batch: [[], []], contract: [[inB], [inA]] }, wide) // [N, M]
     return hlo.transpose(hlo.barrier([product])[0]!, [1, 0]) // without the barrier XLA turns it back
   }
   return hlo.dot(p, q, { batch: [batch, batch], contract: [[inA], [inB]] }, wide)
 }
 
-/** Up to so many rows, x·Wᵀ is computed as (W·xᵀ)ᵀ: on the CPU, half the time, since W is read along its rows. In half
- * precision it would take three times as long. Not of batches: XLA gives such a product the transposed layout, which its CPU
- * compiler cannot write, and ends the process. */
-const FEW_ROWS = 32
+/** Up to so many rows, x·Wᵀ is computed as (W·xᵀ)ᵀ: XLA's products on the CPU pack their right factor, and x is the smaller one, so
+ * that it takes half the time. With more rows what reads the transposed product loses more than that. In half precision there is
+ * little to gain. Not of batches: XLA gives such a product the transposed layout, which its CPU compiler cannot write, and ends
+ * the process. */
+const FEW_ROWS = 64
+const onCpu = () => backend().engine.client.platform === 'cpu'
 
 /** Each subscript names an axis, once in a term; those that the output lacks are summed over. At most two operands. */
 kernel<Record<string, TensorInfo>, tf.EinsumAttrs>(tf.Einsum, (inputs, { equation }) =>
