@@ -1,6 +1,6 @@
+import { encodePng } from '../src/plots/encodePng.js'
 import { displaySymbol, isDisplayable } from '../src/widgets/display.js'
 import { isPixels, isTable, isVegaLite, plainText, type Table, type VegaLite } from '../src/widgets/plainText.js'
-import { encodePng } from './png.js'
 
 /** Representations of one value by MIME type; the front end shows the richest it knows. */
 export type MimeBundle = Record<string, unknown>

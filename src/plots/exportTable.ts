@@ -114,7 +114,7 @@ function csv(columns: readonly string[], rows: readonly Row[]): string {
   return lines.map(cells => cells.map(quote).join(',') + '\r\n').join('')
 }
 
-/** A value and its interval are two columns, so that points are in line although brackets hold minus signs. */
+/** A value and its interval are two columns here and in HTML, so that points are in line although brackets hold minus signs. */
 function latex(columns: readonly Column[], { caption, label }: { caption?: string; label?: string }): string {
   // after a row's end, \\\\, a bracket would be read as a length
   const line = (cells: readonly string[]) => `    ${cells.join(' & ').replace(/^\[/, '{[}')} \\\\`
@@ -183,11 +183,15 @@ function markdown(columns: readonly Column[]): string {
 
 function html(columns: readonly Column[]): string {
   const right = ' style="text-align: right; font-variant-numeric: tabular-nums"'
-  const cell = (tag: string, text: string, { numeric }: Column) =>
-    `<${tag}${numeric ? right : ''}>${escapeHtml(text)}</${tag}>`
+  const heading = ({ name, numeric, hasBounds }: Column) =>
+    `<th${hasBounds ? ' colspan="2"' : ''}${numeric ? right : ''}>${escapeHtml(name)}</th>`
+  const cell = ([value, interval]: readonly [string, string], { numeric, hasBounds }: Column) =>
+    (hasBounds ? [value, interval] : [value])
+      .map(text => `<td${numeric ? right : ''}>${escapeHtml(text)}</td>`)
+      .join('')
   const line = (cells: string[]) => `<tr>${cells.join('')}</tr>\n`
-  const body = transpose(columns).map(cells => line(cells.map((pair, i) => cell('td', joined(pair), columns[i]!))))
-  return `<table>\n<thead>\n${line(columns.map(c => cell('th', c.name, c)))}</thead>\n<tbody>\n${body.join('')}</tbody>\n</table>\n`
+  const body = transpose(columns).map(cells => line(cells.map((pair, i) => cell(pair, columns[i]!))))
+  return `<table>\n<thead>\n${line(columns.map(heading))}</thead>\n<tbody>\n${body.join('')}</tbody>\n</table>\n`
 }
 
 const joined = ([value, interval]: readonly [string, string]) => (interval ? `${value} ${interval}` : value)

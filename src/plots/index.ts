@@ -7,13 +7,14 @@ export { rewardDistribution, type RewardDistributionOptions } from './rewardDist
 export { confusionMatrix, type Confusion } from './confusionMatrix.js'
 export { pairedDifferences, type PairedDifferencesOptions } from './pairedDifferences.js'
 export { comparisonTable, type ComparisonTableOptions } from './comparisonTable.js'
-export { sampleGallery, type Display, type Sample, type SampleGalleryOptions } from './sampleGallery.js'
+export { sampleGallery, type Display, type Picture, type Sample, type SampleGalleryOptions } from './sampleGallery.js'
 
 export { exportFigure, type FigureFormat } from './exportFigure.js'
 export { exportTable, formatTable, type ExportTableOptions, type TableFormat, type TableLike } from './exportTable.js'
 export { renderPdf, renderPng, renderSvg } from './render.js'
 
 export { themed, type Chart, type ChartOptions, type PlotRun, type Rows } from './chart.js'
+export { type Pixels } from './encodePng.js'
 export { type Theme } from './themes.js'
 export { seriesColors } from './seriesColors.js'
 export { meanInterval, type MeanInterval } from './meanInterval.js'

@@ -1,9 +1,16 @@
+import { encodePng, type Pixels } from './encodePng.js'
 import { escapeHtml } from './escapeHtml.js'
+
+/** Pixels, or the bytes of a PNG or JPEG file. */
+export type Picture = Pixels | Uint8Array
 
 /** A sample to look at. Other properties are ignored, so rows of a run's samples can be passed. */
 export interface Sample {
   prompt: string
+  /** What was drawn; '' where it is images alone. */
   completion: string
+  /** Images that belong to it, shown side by side: what was drawn, or first what it was drawn from. */
+  images?: readonly Picture[]
   /** Total reward. */
   reward?: number | null
   /** Each component's score; null where it does not apply. */
@@ -13,7 +20,7 @@ export interface Sample {
 }
 
 export interface SampleGalleryOptions {
-  /** Samples shown; the rest is counted below. */
+  /** Samples shown, by default 12; the rest is counted below. */
   limit?: number
 }
 
@@ -22,8 +29,9 @@ export interface Display {
   [display: symbol]: () => { 'text/html': string; 'text/plain': string }
 }
 
-/** Samples as cards, side by side where there is room: prompt, completion and reward components. All text is escaped, so what a model
- * writes is shown and never run. */
+/** Samples as cards, side by side where there is room: prompt, images, completion and reward components. All text is escaped, so what a
+ * model writes is shown and never run; images stand in the page itself.
+ * @throws if an image is none, or its pixels are not width × height × 4 bytes */
 export function sampleGallery(samples: Iterable<Sample>, { limit = 12 }: SampleGalleryOptions = {}): Display {
   const all = [...samples]
   const shown = all.slice(0, limit)
@@ -46,14 +54,43 @@ function card(sample: Sample): string {
     `<div style="border:1px solid #8888;border-radius:6px;padding:8px;font-size:13px;line-height:1.4">` +
     (sample.name === undefined ? '' : `<div style="opacity:.7">${escapeHtml(sample.name)}</div>`) +
     pre(sample.prompt, 'opacity:.75;border-bottom:1px solid #8884;padding-bottom:4px;margin-bottom:4px') +
-    pre(sample.completion, 'font-family:monospace;max-height:16em;overflow-y:auto') +
+    pictures(sample) +
+    (sample.completion === '' ? '' : pre(sample.completion, 'font-family:monospace;max-height:16em;overflow-y:auto')) +
     `<div style="display:flex;flex-wrap:wrap;gap:4px;margin-top:6px;font-size:12px">${scores.join('')}</div></div>`
   )
 }
 
+function pictures({ prompt, images = [] }: Sample): string {
+  if (images.length === 0) return ''
+  const shown = images.map(
+    image =>
+      `<img src="${dataUrl(image)}" alt="${escapeHtml(prompt)}" style="max-width:100%;min-width:64px;max-height:256px">`,
+  )
+  return `<div style="display:flex;flex-wrap:wrap;gap:4px;margin:4px 0">${shown.join('')}</div>`
+}
+
+function dataUrl(image: Picture): string {
+  const file = image instanceof Uint8Array ? Buffer.from(image) : encodePng(checked(image))
+  const [first, second] = file
+  const type = first === 0x89 && second === 0x50 ? 'png' : first === 0xff && second === 0xd8 ? 'jpeg' : undefined
+  if (!type) throw new Error('sampleGallery: an image has neither the first bytes of a PNG nor those of a JPEG file.')
+  return `data:image/${type};base64,${file.toString('base64')}`
+}
+
+function checked(image: Pixels): Pixels {
+  const { data, width, height } = image
+  if (data.length > 0 && data.length === width * height * 4) return image
+  throw new Error(
+    `sampleGallery: an image of ${width} × ${height} pixels has ${data.length} bytes, needed ${width * height * 4} (RGBA).`,
+  )
+}
+
 function text(sample: Sample): string {
+  const images = (sample.images ?? []).map(image =>
+    'width' in image ? `image ${image.width} × ${image.height}` : 'image',
+  )
   const scores = scoresOf(sample).map(([name, score]) => `${name} ${score}`)
-  return [sample.name, sample.prompt, sample.completion, scores.join(', ')].filter(Boolean).join('\n')
+  return [sample.name, sample.prompt, ...images, sample.completion, scores.join(', ')].filter(Boolean).join('\n')
 }
 
 function scoresOf({ reward, components = {} }: Sample): [name: string, score: string][] {

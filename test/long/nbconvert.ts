@@ -75,7 +75,9 @@ function keptIn(pdf: string): boolean[] {
   const text = execFileSync('pdftotext', ['-raw', join(folder, pdf), '-'], { encoding: 'utf8' })
   const wanted = charts.flatMap(words)
   const count = (word: string) => text.replace(/\s+/g, ' ').split(word).length - 1
-  return charts.map(chart => words(chart).every(word => count(word) >= wanted.filter(other => other === word).length))
+  return charts.map(
+    chart => chart !== '' && words(chart).every(word => count(word) >= wanted.filter(other => other === word).length),
+  )
 }
 
 function tell(what: string, kept: readonly boolean[]): void {

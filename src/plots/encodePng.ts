@@ -1,5 +1,11 @@
 import { crc32, deflateSync } from 'node:zlib'
-import type { Pixels } from '../src/widgets/plainText.js'
+
+/** RGBA, 8 bits a channel, rows from the top: `data` holds height × width × 4 bytes. */
+export interface Pixels {
+  readonly data: Uint8Array | Uint8ClampedArray
+  readonly width: number
+  readonly height: number
+}
 
 /** Pixels → PNG file.
  * @source https://www.w3.org/TR/png-3/ */
