@@ -3,18 +3,19 @@ import { groupBy, keysOf, numberAt, textAt, type Rows } from './chart.js'
 import { meanInterval } from './meanInterval.js'
 
 export interface ComparisonTableOptions {
-  /** Column that names the method. */
+  /** Column that names the method; by default `name`. */
   by?: string
   /** Columns to compare; by default every other column with numbers, but `seed`. */
   metrics?: readonly string[]
-  /** Coverage of the intervals. */
+  /** Coverage of the intervals, in (0, 1); by default 0.95. */
   ci?: number
 }
 
 /** One row a method: the number of runs (`n`) and, a metric, its mean and Student t interval over the runs in the columns `metric`,
  * `metric_low` and `metric_high` (`exportTable` writes the three as one cell). Methods keep the order in which they first occur.
- * @param rows one row a run, as a table of final evaluations; null and missing cells are passed over
- * @throws if a metric occurs in no row */
+ * @param rows one row a run, as a table of final evaluations, in any units; null, NaN and missing cells are passed over
+ * @returns null for an interval of fewer than two runs, and for a mean of none
+ * @throws if there are no rows, a metric occurs in none, or one does not name its method */
 export function comparisonTable(
   rows: Rows,
   { by = 'name', metrics, ci = 0.95 }: ComparisonTableOptions = {},

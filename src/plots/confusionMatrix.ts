@@ -4,7 +4,7 @@ import { chart, type Chart, type ChartOptions } from './chart.js'
 export interface Confusion {
   /** Class names, in the order of rows and columns. */
   labels: readonly string[]
-  /** counts[i][j]: items of class i that were taken for class j. */
+  /** [classes][classes]; counts[i][j]: items of class i that were taken for class j. */
   counts: readonly (readonly number[])[]
 }
 

@@ -1,3 +1,4 @@
+/** In the unit of the values. */
 export interface MeanInterval {
   mean: number
   /** Bounds of the confidence interval of the mean; null for fewer than two values, which have none. */

@@ -3,17 +3,18 @@ import { textWidth } from './fonts.js'
 import { seriesColors } from './seriesColors.js'
 
 export interface PairedDifferencesOptions extends ChartOptions {
-  /** What the rows were compared with, for the axis. */
+  /** What the rows were compared with, for the axis; by default `base`. */
   reference?: string
-  /** What was compared, for the axis. */
+  /** What was compared, for the axis; by default `score`. */
   metric?: string
   /** All series of the study, when a figure shows only some: each keeps its colour. */
   series?: readonly string[]
 }
 
 /** Differences from a reference on the same items: a dot and its interval a method, beside a line at zero.
- * @param rows `name`, `mean` of the differences, and the interval's `low` and `high`
- * @throws if a row lacks one of them */
+ * @param rows `name`, `mean` of the differences, and the interval's `low` and `high` in the metric's unit, as `pairedDifference` of
+ * `rewardlab/metrics` gives them; drawn in this order from the top
+ * @throws if there are no rows, or one lacks one of them */
 export function pairedDifferences(
   rows: Rows,
   { reference = 'base', metric = 'score', series, ...options }: PairedDifferencesOptions = {},

@@ -51,7 +51,10 @@ export async function renderSvg(spec: object): Promise<string> {
 }
 
 /** Draws a Vega-Lite specification as a PNG file.
- * @param dpi pixels an inch; a CSS pixel is 1/96 in, so 192 doubles the chart's size. Stored in the file for page layout */
+ * @param dpi pixels an inch, 10 to 2400, by default 300; a CSS pixel is 1/96 in, so 192 doubles the chart's size. Stored in the file
+ * for page layout
+ * @returns the file's bytes
+ * @throws as {@link renderSvg} does, or if the dpi is out of range */
 export async function renderPng(spec: object, { dpi = 300 }: { dpi?: number } = {}): Promise<Buffer> {
   if (!(dpi >= 10 && dpi <= 2400))
     throw new Error(`renderPng: dpi is ${dpi}, needed a number from 10 to 2400. Use 300.`)
@@ -63,7 +66,9 @@ export async function renderPng(spec: object, { dpi = 300 }: { dpi?: number } = 
 }
 
 /** Draws a Vega-Lite specification as a PDF file of one page, the size of the chart: vector graphics, fonts embedded. The same
- * specification gives the same bytes. */
+ * specification gives the same bytes.
+ * @returns the file's bytes
+ * @throws as {@link renderSvg} does, or if the drawing holds what PDF cannot */
 export async function renderPdf(spec: object): Promise<Buffer> {
   const svg = await renderSvg(spec)
   const [width, height] = sizeOf(svg)
