@@ -4,7 +4,9 @@ Usage: execute_notebook.py INPUT OUTPUT. The outputs reached are written in any 
 """
 
 import atexit
+import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -48,9 +50,26 @@ def execute(source: Path, target: Path) -> int:
         print(f"\nrewardlab: the kernel ended while running {source.name}: interrupted, or see above. Outputs so far: {target}", file=sys.stderr)
         return 1
     finally:
+        keep_shown_widgets(notebook)
         write(notebook, target)
     print(f"{len(cells)} cells in {time.monotonic() - began:.0f} s: {target}")
     return 0
+
+
+def keep_shown_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Drops the state of widgets that no output shows any more: nbclient keeps those that were closed."""
+    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json")
+    if widgets is None:
+        return
+    shown, ahead = {}, re.findall(r'"model_id": "(\w+)"', json.dumps(notebook.cells))
+    while ahead:
+        model = ahead.pop()
+        if model in widgets.state and model not in shown:
+            shown[model] = widgets.state[model]
+            ahead += re.findall(r"IPY_MODEL_(\w+)", json.dumps(shown[model]))
+    widgets.state = shown
+    if not shown:
+        del notebook.metadata["widgets"]
 
 
 def write(notebook: nbformat.NotebookNode, target: Path) -> None:

@@ -23,6 +23,7 @@ export function setUp() {
   installPythonPackages()
   build()
   writeKernelSpec()
+  writeLabSettings()
 }
 
 /** Ends the script with one line: what is wrong, and what to do. */
@@ -166,6 +167,14 @@ function writeKernelSpec() {
   if (read(file) === text) return
   fs.mkdirSync(path.dirname(file), { recursive: true })
   fs.writeFileSync(file, text)
+}
+
+/** Widgets are saved with their notebook, so that it shows them when it is opened again. */
+function writeLabSettings() {
+  const file = inRoot('.venv/share/jupyter/lab/settings/overrides.json')
+  fs.mkdirSync(path.dirname(file), { recursive: true })
+  const settings = { '@jupyter-widgets/jupyterlab-manager:plugin': { saveState: true } }
+  fs.writeFileSync(file, JSON.stringify(settings, null, 2) + '\n')
 }
 
 /** Does work unless its stamp says that it was done for this key. The stamp is written last: interrupted work starts over. */

@@ -112,6 +112,7 @@ export function dpo<Prompt, Output>(
     datasetSize: dataset.length,
     loss: pairLoss(policy, config),
     state,
+    rewards,
     resume: live => void (rewards && restoreWeights(rewards, live['weights']!)),
     next: progress => (rewards === null ? Promise.resolve(given(progress)) : onPolicy(rewards, progress)),
   })

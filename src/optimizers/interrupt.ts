@@ -52,3 +52,16 @@ export function interruptible(
   }
   return { givenUp, forget }
 }
+
+/** Rejects with the reason of the cell's interrupt once that had to terminate JavaScript: promises that were about to go on may
+ * never do. `forget` ends the watch. */
+export function terminated(signal: AbortSignal | undefined): { rejects: Promise<never>; forget: () => void } {
+  let listener: ((terminated: boolean) => void) | undefined
+  const rejects = new Promise<never>((_, reject) => {
+    listener = terminated => {
+      if (terminated) setImmediate(() => signal?.aborted && reject(signal.reason as Error))
+    }
+    kernel[INTERRUPTED]?.add(listener)
+  })
+  return { rejects, forget: () => void kernel[INTERRUPTED]?.delete(listener!) }
+}

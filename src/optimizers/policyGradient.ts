@@ -131,6 +131,7 @@ export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Pr
     datasetSize: dataset.length,
     loss: policyGradientLoss(policy, config),
     state: options.state,
+    rewards,
     resume: live => restoreWeights(rewards, live['weights']!),
     next: async ({ step, position, live }) => {
       if (options.scheduled !== undefined) rewards.setWeights(options.scheduled(step, steps))

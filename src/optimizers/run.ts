@@ -1,5 +1,6 @@
 import { newDisplay } from '../widgets/display.js'
 import { interruptible, interruptSignal, type Course } from './interrupt.js'
+import type { Scored, Weights } from '../rewards/index.js'
 import type { TrainState } from './trainState.js'
 
 /** One update's metrics under TRL's names. */
@@ -7,6 +8,11 @@ export interface Row {
   /** Updates done, from 1. */
   step: number
   readonly [metric: string]: number | string | null
+}
+
+/** A scored batch with the weights of the moment. */
+export interface ScoredComponents extends Scored {
+  readonly weights: Weights
 }
 
 export interface RunOptions {
@@ -19,6 +25,8 @@ export interface RunOptions {
   /** Does one update a pull. Called again where a course has ended early. */
   rows: (course: Course) => AsyncIterator<Row, void>
   state: () => TrainState
+  /** The completions that the run scored last, if it scores any. */
+  scored?: () => ScoredComponents | undefined
   /** Frees what the state holds beside the policy's weights. */
   free: () => void
 }
@@ -27,7 +35,7 @@ export interface RunOptions {
  *
  *     for await (const row of run) console.log(row.step, row.loss)
  *     await run.done()
- *     await run.live(run => learningCurves([run]))
+ *     await run.live(['reward', 'entropy'])
  *
  * Each loop over a run sees its rows from the first; leaving a loop early pauses the run, a later loop goes on. An error
  * in an update ends the run: it reaches whoever asked for the row, then and later, and the rows before it stay. The
@@ -41,6 +49,9 @@ export class Run implements AsyncIterable<Row> {
   #begin: RunOptions['rows']
   readonly #state: () => TrainState
   readonly #free: () => void
+  readonly #scored: () => ScoredComponents | undefined
+  /** Whether a live display tells that the run stops. */
+  #followed = false
   #rows: { readonly source: AsyncIterator<Row, void>; readonly course: Course } | undefined
   #advancing: Promise<boolean> | undefined
   #error: { reason: unknown } | undefined
@@ -53,6 +64,7 @@ export class Run implements AsyncIterable<Row> {
     this.#begin = options.rows
     this.#state = options.state
     this.#free = options.free
+    this.#scored = options.scored ?? (() => undefined)
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<Row> {
@@ -78,24 +90,23 @@ export class Run implements AsyncIterable<Row> {
     return this.#state()
   }
 
-  /** Runs to the end while displays follow: a line with step, rate and remaining time, and a chart.
-   * @param chart drawn anew, at most once a second, from the run's rows so far */
-  async live(chart?: (run: this) => unknown): Promise<this> {
-    const start = performance.now()
-    const [first, progress] = [this.rows.length, newDisplay()]
-    const figure = newDisplay()
-    let drawn = -Infinity
-    const show = (last: boolean) => {
-      if (!last && performance.now() - drawn < REDRAW_MS) return
-      drawn = performance.now()
-      progress.update(progressLine(this, first, (drawn - start) / 1000))
-      if (chart !== undefined && this.rows.length > 0) figure.update(chart(this))
-    }
+  /** The completions that were scored last; undefined before the first, and for methods without rewards. */
+  get scored(): ScoredComponents | undefined {
+    return this.#scored()
+  }
+
+  /** Runs to the end, or until its Stop button is pressed, while a display follows: progress with rate and remaining time, a
+   * chart that grows, the completions drawn last, and warnings in words. A stopped run goes on when somebody asks for more.
+   * @param chart metrics to draw, by default the reward or the loss; or a function that draws the rows so far */
+  async live(chart?: readonly string[] | ((run: this) => unknown)): Promise<this> {
     const signal = interruptSignal()
+    const { follow } = await import('./live.js')
+    const draw = typeof chart === 'function' ? () => chart(this) : chart
+    this.#followed = true
     try {
-      while (await this.#advance(signal)) show(false)
+      await follow(this, () => this.#advance(signal), { draw, signal })
     } finally {
-      show(true)
+      this.#followed = false
     }
     return this
   }
@@ -147,6 +158,7 @@ export class Run implements AsyncIterable<Row> {
 
   /** Tells that the run is stopping. @returns tells in the same place that it has stopped */
   #stopping(): () => void {
+    if (this.#followed) return () => {}
     const shown = newDisplay()
     shown.update(`${this.name}: stopping …`)
     return () => {
@@ -157,13 +169,3 @@ export class Run implements AsyncIterable<Row> {
 }
 
 async function* noRows(): AsyncGenerator<Row, void> {}
-
-const REDRAW_MS = 1000
-
-function progressLine(run: Run, first: number, seconds: number): string {
-  const step = run.rows.at(-1)?.step ?? 0
-  const rate = (run.rows.length - first) / seconds
-  if (rate === 0) return `${run.name}: starting at step ${step}/${run.steps}`
-  const left = step === run.steps ? 'done' : `${Math.ceil((run.steps - step) / rate)} s left`
-  return `${run.name}: step ${step}/${run.steps} · ${rate.toPrecision(3)} steps/s · ${left}`
-}

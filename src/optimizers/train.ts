@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
+import type { WeightedRewards } from '../rewards/index.js'
 import { disposeTree, type TensorTree } from '../xla/tree.js'
 import { learningRate } from './learningRate.js'
 import { orNull } from './rollout.js'
@@ -52,6 +53,8 @@ export interface TrainOptions<R extends TensorTree> {
   next: (progress: Progress) => Promise<Batch<R>>
   /** To go on from. */
   state: TrainState | undefined
+  /** What ranks the completions that the run draws, if it draws any. */
+  rewards?: WeightedRewards | null
   /** Called once, with what the given state carries. */
   resume?: (live: Live) => void
 }
@@ -132,6 +135,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     steps,
     rows: source,
     state: begin,
+    scored: () => options.rewards?.last && { ...options.rewards.last, weights: options.rewards.weights },
     free,
   })
 }

@@ -6,6 +6,7 @@ export { weightSweep, paretoFront, type WeightSweepOptions } from './weightSweep
 export { rewardDistribution, type RewardDistributionOptions } from './rewardDistribution.js'
 export { confusionMatrix, type Confusion } from './confusionMatrix.js'
 export { pairedDifferences, type PairedDifferencesOptions } from './pairedDifferences.js'
+export { groupRanking, ranked } from './groupRanking.js'
 export { comparisonTable, type ComparisonTableOptions } from './comparisonTable.js'
 export { sampleGallery, type Display, type Picture, type Sample, type SampleGalleryOptions } from './sampleGallery.js'
 

@@ -3,6 +3,13 @@ import type { Reward, RewardBatch, Score } from './reward.js'
 
 export type Weights = Readonly<Record<string, number>>
 
+/** A batch and its scores. */
+export interface Scored {
+  readonly batch: RewardBatch
+  /** [K][N], unweighted. */
+  readonly scores: readonly (readonly Score[])[]
+}
+
 /** Rewards by name, each with a weight that can change while a run is going. */
 export interface WeightedRewards {
   /** The components' names, in the order of `score` and of `weights`. */
@@ -11,12 +18,17 @@ export interface WeightedRewards {
   readonly weights: Weights
   /** Every component of every sample [K][N], unweighted; null where a reward does not apply. */
   score(batch: RewardBatch): Promise<Score[][]>
+  /** What was scored last; undefined at first. */
+  readonly last: Scored | undefined
   /** Changes the given weights from now on.
    * @throws naming an unknown component, or a weight that is not a finite number */
   setWeights(changes: Weights): void
   /** Calls `listener` at every change.
    * @returns a function that ends it */
   onChange(listener: (weights: Weights, previous: Weights) => void): () => void
+  /** Calls `listener` after each batch scored.
+   * @returns a function that ends it */
+  onScore(listener: (scored: Scored) => void): () => void
 }
 
 /** Puts rewards side by side: `weighted({ format: [answerFormat(), 0.3], correct: [exactAnswer(), 0.7] })`.
@@ -30,6 +42,8 @@ export function weighted(
   if (names.length === 0)
     throw new Error('weighted: got no reward, needed at least one. Use for example { correct: [exactAnswer(), 1] }.')
   const listeners = new Set<(weights: Weights, previous: Weights) => void>()
+  const scoreListeners = new Set<(scored: Scored) => void>()
+  let last: Scored | undefined
   let weights = changed({}, Object.fromEntries(names.map(name => [name, rewards[name]![1]])), names)
 
   return {
@@ -37,7 +51,15 @@ export function weighted(
     get weights() {
       return weights
     },
-    score: batch => Promise.all(names.map(name => checkedScores(name, rewards[name]![0], batch))),
+    get last() {
+      return last
+    },
+    async score(batch) {
+      const scores = await Promise.all(names.map(name => checkedScores(name, rewards[name]![0], batch)))
+      last = { batch, scores }
+      for (const listener of scoreListeners) listener(last)
+      return scores
+    },
     setWeights(changes) {
       const previous = weights
       const next = changed(previous, changes, names)
@@ -48,6 +70,10 @@ export function weighted(
     onChange(listener) {
       listeners.add(listener)
       return () => void listeners.delete(listener)
+    },
+    onScore(listener) {
+      scoreListeners.add(listener)
+      return () => void scoreListeners.delete(listener)
     },
   }
 }

@@ -30,6 +30,7 @@ export class Control<T> extends Widget {
   }
 }
 
+export const base = { module: '@jupyter-widgets/base', version: '2.0.0' }
 export const controls = { module: '@jupyter-widgets/controls', version: '2.0.0' }
 
 /** The fields by which the browser finds a widget's model and view. */
@@ -50,6 +51,6 @@ export function fields(from: { module: string; version: string }, model: string,
 
 function style(description_width: unknown): Widget {
   const found = fields(controls, 'DescriptionStyleModel', 'StyleView')
-  const view = { _view_module: '@jupyter-widgets/base', _view_module_version: '2.0.0' }
+  const view = { _view_module: base.module, _view_module_version: base.version }
   return new Widget({ ...found, ...view, description_width })
 }

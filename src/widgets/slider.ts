@@ -1,6 +1,6 @@
 import { Control } from './control.js'
 
-/** A number between `min` and `max` (0 and 1), in steps (a hundredth of the range). */
+/** A number between `min` and `max` (0 and 1), a multiple of `step` (a hundredth of the range) above `min`: the browser rounds others. */
 export function slider({
   label = '',
   min = 0,
@@ -28,6 +28,6 @@ export function slider({
     behavior: 'drag-tap',
     continuous_update: true,
     readout: true,
-    readout_format: Number.isInteger(step) ? 'd' : '.2f',
+    readout_format: Number.isInteger(step) ? 'd' : `.${Math.max(2, Math.ceil(-Math.log10(step)))}f`,
   })
 }

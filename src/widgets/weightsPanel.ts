@@ -1,40 +1,79 @@
 import { vbox } from './box.js'
 import { outputArea } from './outputArea.js'
+import { scoredGroups, type Scored } from './scoredGroups.js'
 import { slider } from './slider.js'
+import type { Sample } from '../plots/index.js'
 import type { Widget } from './widget.js'
+
+type Weights = Readonly<Record<string, number>>
 
 /** The part of `weighted(…)` that the panel turns. */
 export interface Weighted {
   readonly names: readonly string[]
-  readonly weights: Readonly<Record<string, number>>
+  readonly weights: Weights
+  readonly last: Scored | undefined
   setWeights(changes: Record<string, number>): void
-  onChange(listener: (weights: Readonly<Record<string, number>>) => void): () => void
+  onChange(listener: (weights: Weights) => void): () => void
+  onScore(listener: () => void): () => void
 }
 
-/** A slider for the weight of each reward. A run that uses the rewards takes changes from its next step on.
- * @param options.max of every slider; by default 1, or the largest weight if that is more
- * @param options.chart what to show below for the weights of the moment, such as the last group ranked anew */
+export interface WeightsPanelOptions {
+  /** The end of every slider; by default 1, or the largest weight if that is more. */
+  readonly max?: number
+  /** Draws the group scored last under the weights of the moment; by default ranked, a bar a completion. */
+  readonly chart?: (group: readonly Sample[], weights: Weights) => unknown
+}
+
+/** A slider for the weight of each reward, above a chart of the completions of one prompt that were scored last. Moving one ranks
+ * them anew at once, without the device; a run that uses the rewards takes the weights from its next step on. */
 export function weightsPanel(
   rewards: Weighted,
-  {
-    max = Math.max(1, ...Object.values(rewards.weights)),
-    chart,
-  }: { readonly max?: number; readonly chart?: (weights: Readonly<Record<string, number>>) => unknown } = {},
+  { max = Math.max(1, ...Object.values(rewards.weights)), chart = ranking }: WeightsPanelOptions = {},
 ): Widget {
+  const step = stepOf(Object.values(rewards.weights))
   const labelWidth = `${Math.max(...rewards.names.map(name => name.length))}ch`
   const sliders = rewards.names.map(name => {
-    const control = slider({ label: name, min: 0, max, value: rewards.weights[name]!, labelWidth })
+    const control = slider({ label: name, min: 0, max, step, value: rewards.weights[name]!, labelWidth })
     control.onChange(value => rewards.setWeights({ [name]: value }))
     return control
   })
   const area = outputArea()
-  const redraw = () => void (chart && area.show(chart(rewards.weights)))
+  const redraw = async () => {
+    const group = rewards.last && groupOf(rewards.last, rewards.names)
+    if (group) await area.show(await chart(group, rewards.weights))
+  }
+  rewards.onScore(() => void redraw())
   rewards.onChange(weights => {
-    rewards.names.forEach((name, i) => {
-      if (sliders[i]!.value !== weights[name]) sliders[i]!.value = weights[name]!
-    })
-    redraw()
+    rewards.names.forEach((name, i) => (sliders[i]!.value = weights[name]!))
+    void redraw()
   })
-  redraw()
-  return vbox(...sliders, ...(chart ? [area] : []))
+  void redraw()
+  return vbox(...sliders, area)
 }
+
+/** A hundredth, or finer where a weight has more digits: a slider shows multiples of its step only, and sends back what it shows. */
+function stepOf(weights: readonly number[]): number {
+  const digits = weights.map(weight => /\.(\d+)/.exec(weight.toFixed(6).replace(/0+$/, ''))?.[1]!.length ?? 0)
+  return 10 ** -Math.max(2, ...digits)
+}
+
+/** The last prompt whose completions differ in a component, else the last. */
+function groupOf(scored: Scored, names: readonly string[]): Sample[] | undefined {
+  const groups = scoredGroups(scored, names)
+  const differ = (group: Sample[]) =>
+    names.some(name => new Set(group.map(({ components }) => components![name])).size > 1)
+  return groups.findLast(differ) ?? groups.at(-1)
+}
+
+async function ranking(group: readonly Sample[], weights: Weights): Promise<unknown> {
+  const { groupRanking } = await import('../plots/index.js')
+  return groupRanking(group, weights, { title: titleOf(group[0]!.prompt) })
+}
+
+/** A prompt in one line; of a long one the end, where the question stands. */
+function titleOf(prompt: string): string {
+  const words = prompt.trim().replace(/\s+/g, ' ')
+  return words.length > LETTERS ? `…${words.slice(-LETTERS)}` : words
+}
+
+const LETTERS = 110

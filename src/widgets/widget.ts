@@ -28,10 +28,14 @@ export class Widget implements Displayable {
     return this.#state[name]
   }
 
-  /** Changes fields here and in the views. */
-  set(changes: WidgetState): void {
-    this.#take(changes)
+  /** Changes fields here and in the views; those that have the value already are passed over. */
+  set(fields: WidgetState): void {
+    const changes = Object.fromEntries(
+      Object.entries(fields).filter(([name, value]) => !Object.is(this.#state[name], value)),
+    )
+    if (Object.keys(changes).length === 0) return
     this.#send('update', changes)
+    this.#take(changes)
   }
 
   /** Calls `listener` with each new value of a field, whoever sets it.
@@ -56,9 +60,15 @@ export class Widget implements Displayable {
 
   [displaySymbol](): Record<string, unknown> {
     const view = { version_major: 2, version_minor: 0, model_id: this.id }
-    const { _model_name, value, description } = this.#state
-    const text = `${String(_model_name)}: ${plainText(value ?? description ?? '')}`
-    return { 'text/plain': text, 'application/vnd.jupyter.widget-view+json': view }
+    return { 'text/plain': this.#text(), 'application/vnd.jupyter.widget-view+json': view }
+  }
+
+  /** For front ends without widgets: a box by its children, others by label and value. */
+  #text(): string {
+    const { _model_name, children, description, value } = this.#state
+    if (Array.isArray(children)) return children.map(child => (child as Widget).#text()).join('\n')
+    const shown = value === undefined || value instanceof Uint8Array ? '' : plainText(value)
+    return [description, shown].filter(Boolean).join(': ') || String(_model_name)
   }
 
   #receive({ method, state, buffer_paths, content }: WidgetState, buffers: readonly Uint8Array[]): void {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { Run, type Row, type TrainState } from '../../src/optimizers/index.js'
-import { setNotebook, type Notebook } from '../../src/widgets/notebook.js'
 
 const run = (rows: () => AsyncGenerator<Row, void>) =>
   new Run({
@@ -76,21 +75,6 @@ describe('Run', () => {
     } finally {
       Reflect.deleteProperty(globals, signal)
     }
-  })
-
-  it('live shows progress and a chart, each in one place, and ends with the last row', async () => {
-    const shown = new Map<string, unknown[]>()
-    const show: Notebook['show'] = (value, { id }) => void shown.set(id, [...(shown.get(id) ?? []), value])
-    setNotebook({ show } as Notebook)
-    try {
-      await run(three).live(r => `${r.rows.length} rows`)
-    } finally {
-      setNotebook(undefined)
-    }
-    const [progress, chart] = [...shown.values()]
-    assert.match(String(progress!.at(-1)), /^test: step 3\/3 · .* steps\/s · done$/)
-    assert.deepEqual(chart!.at(-1), '3 rows')
-    assert.equal(shown.size, 2)
   })
 
   it('an unfinished run ends when it is disposed', async () => {

@@ -1,5 +1,6 @@
 import {
   confusionMatrix,
+  groupRanking,
   learningCurves,
   pairedDifferences,
   proxyAgainstHeldOut,
@@ -18,6 +19,22 @@ export const figures: Record<string, (size?: { seeds: number; steps: number }) =
     rewardContributions(
       study(size).filter(run => run.name === 'srpo'),
       { weights: { format: 0.3, correct: 0.7, length: -0.2 } },
+    ),
+
+  groupRanking: () =>
+    groupRanking(
+      [
+        { completion: '7 - 5 = 2\n<answer>2</answer>', components: { format: 1, correct: 0, length: 0.9 } },
+        { completion: '7 + 5 = 12\n<answer>12</answer>', components: { format: 1, correct: 1, length: 0.9 } },
+        { completion: 'It is 12', components: { format: 0, correct: 1, length: 1 } },
+        {
+          completion: 'Ann has seven apples, Ben has five more, which makes 12\n<answer>12</answer>',
+          components: { format: 1, correct: 1, length: -0.4 },
+        },
+        { completion: '', components: { format: null, correct: null, length: null } },
+      ].map(sample => ({ prompt: 'How many?', ...sample })),
+      { format: 0.3, correct: 0.7, length: 0.2 },
+      { title: 'Ann has 7 apples, Ben has 5 more. How many has Ben?' },
     ),
 
   proxyAgainstHeldOut: size => proxyAgainstHeldOut(study(size), { heldOut: 'eval_accuracy' }),

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { exactAnswer, answerFormat, weighted } from '../../src/rewards/index.js'
+import { setImmediate as tick } from 'node:timers/promises'
+import { ranked, type Sample } from '../../src/plots/index.js'
+import { weighted, type Weights } from '../../src/rewards/index.js'
 import {
   anywidget,
   button,
@@ -14,35 +16,8 @@ import {
   weightsPanel,
   Widget,
 } from '../../src/widgets/index.js'
-import { setNotebook, type Comm, type Notebook } from '../../src/widgets/notebook.js'
-
-type State = Record<string, unknown>
-
-/** A notebook that records what it is told, and plays the browser. */
-class FakeNotebook implements Notebook {
-  readonly opened: { id: string; state: State; paths: unknown; buffers: readonly Uint8Array[] }[] = []
-  readonly sent: { id: string; data: State; buffers: readonly Uint8Array[] }[] = []
-  readonly shown: [value: unknown, update: boolean][] = []
-  readonly #comms = new Map<string, Comm>()
-
-  show = (value: unknown, { update }: { update: boolean }) => void this.shown.push([value, update])
-  bundle = (value: unknown) => Promise.resolve({ 'text/plain': value })
-  clearOutput = () => {}
-  input = () => Promise.resolve('')
-
-  openComm(_target: string, data: State, { buffers = [] }: { readonly buffers?: readonly Uint8Array[] } = {}): Comm {
-    const id = `comm${this.opened.length}`
-    this.opened.push({ id, state: data['state'] as State, paths: data['buffer_paths'], buffers })
-    const send = (data: State, buffers: readonly Uint8Array[] = []) => void this.sent.push({ id, data, buffers })
-    const comm: Comm = { id, onMessage: undefined, onClose: undefined, send, close: () => {} }
-    this.#comms.set(id, comm)
-    return comm
-  }
-
-  receive(id: string, data: State, buffers: readonly Uint8Array[] = []): void {
-    this.#comms.get(id)!.onMessage!(data, buffers)
-  }
-}
+import { setNotebook } from '../../src/widgets/notebook.js'
+import { FakeNotebook, type State } from './fakeNotebook.js'
 
 describe('widgets', () => {
   let browser: FakeNotebook
@@ -110,24 +85,53 @@ describe('widgets', () => {
   it('show the last of the contents that come while one is rendering', async () => {
     const area = outputArea()
     await Promise.all([area.show('first'), area.show('skipped'), area.show('last')])
-    const outputs = browser.sent.map(({ data }) => (data['state'] as { outputs: { data: unknown }[] }).outputs)
+    const [output] = browser.widgets('Output')
+    const shown = [
+      browser.opened.find(({ id }) => id === output)!.state['outputs'],
+      ...browser.values(output!, 'outputs'),
+    ]
     assert.deepEqual(
-      outputs.map(([output]) => output!.data),
+      shown.map(outputs => (outputs as { data: unknown }[])[0]!.data),
       [{ 'text/plain': 'first' }, { 'text/plain': 'last' }],
     )
   })
 
-  it('turn the weights of rewards, which turn them, and redraw', () => {
-    const rewards = weighted({ format: [answerFormat(), 0.3], correct: [exactAnswer(), 0.7] })
-    const drawn: number[] = []
-    weightsPanel(rewards, { chart: weights => drawn.push(weights['format']!) })
-    const sliders = browser.opened.filter(({ state }) => state['_model_name'] === 'FloatSliderModel')
-    browser.receive(sliders[0]!.id, { method: 'update', state: { value: 0.9 }, buffer_paths: [] })
-    assert.deepEqual(rewards.weights, { format: 0.9, correct: 0.7 })
-    rewards.setWeights({ correct: 0.1 })
-    const moved = browser.sent.filter(({ id }) => id === sliders[1]!.id).at(-1)
-    assert.deepEqual(moved!.data['state'], { value: 0.1 })
-    assert.deepEqual(drawn, [0.3, 0.9, 0.9])
+  it('show charts as pictures, which change in place, among other outputs', async () => {
+    browser.bundle = value => Promise.resolve(value === 'text' ? { 'text/plain': value } : { 'image/svg+xml': value })
+    const area = outputArea()
+    await area.show('<svg>1</svg>', 'text')
+    const [picture] = area.get('children') as Widget[]
+    assert.equal(browser.opened.find(({ id }) => id === picture!.id)!.state['_model_name'], 'ImageModel')
+    await area.show('<svg>2</svg>', 'text')
+    assert.equal((area.get('children') as Widget[])[0], picture)
+    assert.equal(String(browser.sent.findLast(({ id }) => id === picture!.id)!.buffers[0]), '<svg>2</svg>')
+    await area.show('text')
+    assert.deepEqual(browser.closed, [picture!.id, ...browser.closed.slice(1)])
+    assert.equal((area.get('children') as Widget[]).length, 1)
+  })
+
+  it('turn the weights of rewards, which turn them, and rank the last group anew', async () => {
+    const rewards = weighted({ format: [() => [1, 0], 0.3], correct: [() => [0, 1], 0.625] })
+    const drawn: [string, number][] = []
+    const chart = (group: readonly Sample[], weights: Weights) =>
+      drawn.push([ranked(group, weights)[0]!.completion, weights['format']!])
+    weightsPanel(rewards, { chart })
+    await tick()
+    assert.deepEqual(drawn, [], 'nothing was scored yet')
+    await rewards.score({ prompts: ['2 + 2', '2 + 2'], completions: ['tidy', 'right'] })
+    const [slider] = browser.widgets('FloatSlider')
+    const { state } = browser.opened.find(({ id }) => id === slider)!
+    assert.deepEqual([state['step'], state['readout_format']], [0.001, '.3f'], 'as fine as the weights')
+    browser.receive(slider!, { method: 'update', state: { value: 0.9 }, buffer_paths: [] })
+    assert.deepEqual(rewards.weights, { format: 0.9, correct: 0.625 })
+    rewards.setWeights({ format: 0.1 })
+    assert.deepEqual(browser.values(slider!, 'value'), [0.9, 0.1], 'the echo to other views, and our own change')
+    await tick()
+    assert.deepEqual(drawn, [
+      ['right', 0.3],
+      ['tidy', 0.9],
+      ['right', 0.1],
+    ])
   })
 
   it('display and update in place', () => {
@@ -136,12 +140,15 @@ describe('widgets', () => {
     const later = newDisplay()
     later.update('c')
     later.update('d')
-    assert.deepEqual(browser.shown, [
-      ['a', false],
-      ['b', true],
-      ['c', false],
-      ['d', true],
-    ])
+    assert.deepEqual(
+      browser.shown.map(({ value, update }) => [value, update]),
+      [
+        ['a', false],
+        ['b', true],
+        ['c', false],
+        ['d', true],
+      ],
+    )
   })
 
   it('print text outside a notebook, and keep their state', async () => {
@@ -150,7 +157,7 @@ describe('widgets', () => {
     const { write } = process.stdout
     process.stdout.write = ((text: string) => printed.push(text)) as unknown as typeof write
     try {
-      const control = slider({ value: 0.25 })
+      const control = slider({ label: 'weight', value: 0.25 })
       control.value = 0.5
       display(control)
       display({ $schema: 'https://vega.github.io/schema/vega-lite/v5.json', title: 'Curves' })
@@ -159,7 +166,7 @@ describe('widgets', () => {
     } finally {
       process.stdout.write = write
     }
-    assert.deepEqual(new Set(printed), new Set(['FloatSliderModel: 0.5\n', 'vega-lite chart: Curves\n', '{ a: 1 }\n']))
+    assert.deepEqual(new Set(printed), new Set(['weight: 0.5\n', 'vega-lite chart: Curves\n', '{ a: 1 }\n']))
     assert.ok(new Widget({}).id)
   })
 })

@@ -1,0 +1,74 @@
+import { chart, type Chart, type ChartOptions } from './chart.js'
+import type { Sample } from './sampleGallery.js'
+import { seriesColors } from './seriesColors.js'
+
+type Weights = Readonly<Record<string, number>>
+
+/** Samples with the weighted sum of their components as `reward`, best first; those that tie keep their order. */
+export function ranked(samples: readonly Sample[], weights: Weights): (Sample & { reward: number | null })[] {
+  const scored = samples.map(sample => {
+    const parts = Object.entries(sample.components ?? {}).filter(([, score]) => score !== null)
+    const sum = parts.reduce((sum, [name, score]) => sum + (weights[name] ?? 0) * score!, 0)
+    return { ...sample, reward: parts.length === 0 ? null : sum }
+  })
+  return scored.sort((a, b) => (b.reward ?? -Infinity) - (a.reward ?? -Infinity))
+}
+
+/** The completions of one prompt, best first, under the given weights: a bar each, stacked from what every component
+ * contributes, wᵢrᵢ (negative parts below zero), with the sum at its end.
+ * @param samples completions with the scores of their `components` */
+export function groupRanking(samples: readonly Sample[], weights: Weights, options: ChartOptions = {}): Chart {
+  const rows = ranked(samples, weights).map((sample, i) => ({
+    ...sample,
+    place: `${i + 1} · ${line(sample.completion)}`,
+  }))
+  const ends: object[] = []
+  const bars = rows.flatMap(({ place, reward, components = {} }) => {
+    let [above, below] = [0, 0]
+    const parts = Object.entries(weights).map(([component, weight]) => {
+      const value = weight * (components[component] ?? 0)
+      const x0 = value < 0 ? below : above
+      if (value < 0) below += value
+      else above += value
+      return { place, component, value, x0, x1: x0 + value }
+    })
+    ends.push({ place, x: above, reward: reward === null ? '–' : reward.toFixed(2) })
+    return parts
+  })
+  const y = { field: 'place', type: 'nominal', sort: null, title: null, axis: { ...left, labelLimit: 300 } }
+  return chart(
+    {
+      width: 400,
+      height: 22 * rows.length,
+      layer: [
+        {
+          data: { values: bars },
+          mark: { type: 'bar', tooltip: true },
+          encoding: {
+            y,
+            x: { field: 'x0', type: 'quantitative', title: 'reward' },
+            x2: { field: 'x1' },
+            color: { field: 'component', type: 'nominal', scale: seriesColors(Object.keys(weights)) },
+          },
+        },
+        {
+          data: { values: ends },
+          mark: { type: 'text', align: 'left', dx: 4 },
+          encoding: { y, x: { field: 'x', type: 'quantitative' }, text: { field: 'reward' } },
+        },
+      ],
+    },
+    options,
+  )
+}
+
+/** Labels that begin at one line, left of the bars. */
+const left = { ticks: false, domain: false, grid: false }
+
+/** A completion in one line; of a long one the end, where the answer stands. */
+function line(text: string): string {
+  const words = text.trim().replace(/\s+/g, ' ')
+  return words.length > LETTERS ? `…${words.slice(-LETTERS)}` : words
+}
+
+const LETTERS = 44

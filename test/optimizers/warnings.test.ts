@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import type { Row } from '../../src/optimizers/index.js'
+import { warnings } from '../../src/optimizers/warnings.js'
+
+const rows = (count: number, metric: string, value: (step: number) => number | null): Row[] =>
+  Array.from({ length: count }, (_, i) => ({ step: i + 1, [metric]: value(i + 1) }))
+
+describe('warnings', () => {
+  const cases: [what: string, rows: Row[], expected: RegExp][] = [
+    ['flat rewards', rows(5, 'frac_reward_zero_std', () => 0.9), /^Flat rewards: in 90 % of the groups/],
+    ['pairs that tie', rows(5, 'pairs_kept', () => 0.1), /^Flat rewards: 90 % of the pairs tie/],
+    [
+      'collapse of entropy',
+      rows(12, 'entropy', step => (step < 7 ? 0.8 : 0.01)),
+      /^Collapse: the entropy fell from 0\.80 to 0\.010/,
+    ],
+    [
+      'collapse of length',
+      rows(12, 'completions/mean_length', step => (step < 7 ? 40 : 2)),
+      /^Collapse: the mean length/,
+    ],
+    ['KL run-away', rows(5, 'kl', () => 2.5), /^KL run-away: the policy is 2\.5 nats a token away/],
+    ['completions cut', rows(5, 'completions/clipped_ratio', () => 1), /^100 % of the completions are cut/],
+    [
+      'a loss that is no number',
+      rows(2, 'loss', step => (step === 2 ? null : 1)),
+      /^The loss of step 2 is not a number/,
+    ],
+  ]
+  for (const [what, bad, expected] of cases)
+    it(`tell of ${what}`, () => {
+      assert.match(warnings(bad).join('\n'), expected)
+      assert.equal(warnings(bad).length, 1)
+      assert.deepEqual(warnings(bad.slice(0, 1)), [], 'not yet')
+    })
+
+  it('keep silent about a healthy run', () => {
+    const healthy = Array.from({ length: 40 }, (_, i) => ({
+      step: i + 1,
+      loss: 0.1,
+      frac_reward_zero_std: 0.3,
+      entropy: 0.8 - i / 60,
+      kl: i / 200,
+      'completions/mean_length': 20 - i / 4,
+      'completions/clipped_ratio': 0.02,
+    }))
+    assert.deepEqual(warnings(healthy), [])
+    assert.deepEqual(warnings([]), [])
+  })
+})
