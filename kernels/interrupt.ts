@@ -1,12 +1,13 @@
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
-import { COMPILING, SEEN, TERMINATED, type ToRuntime } from './threads.js'
+import { COMPILING, SEEN, SETTLED, TERMINATED, type ToRuntime } from './threads.js'
 
 /** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated. */
 const GRACE = 200
 
 /** Returns the interrupt of a runtime. It first asks: the runtime aborts the signal of its cell, which frees code that
- * awaits. If the request is not seen within the grace, a loop holds the thread, and V8 ends it.
+ * awaits. If the request is not seen within the grace, a loop holds the thread, and V8 ends it; again, if what it had
+ * scheduled (process.nextTick) holds the thread anew.
  *
  * V8 drops the pending microtasks of what it terminates, and no `finally` runs; with async_hooks (AsyncLocalStorage)
  * in the worker, Node 20 and 22 would abort the process, so the runtime uses none. A native call cannot be cancelled. */
@@ -21,11 +22,11 @@ export function interrupter(worker: Worker, flags: Int32Array): () => void {
   return () => {
     const id = ++count
     worker.postMessage({ kind: 'interrupt', id } satisfies ToRuntime)
+    let seen = false
     const timer = setInterval(() => {
-      const seen = Atomics.load(flags, SEEN) >= id
-      if (!seen && Atomics.load(flags, COMPILING) === 1) return
-      clearInterval(timer)
-      if (seen || worklet === undefined) return
+      if (Atomics.load(flags, SETTLED) >= id || worklet === undefined) return clearInterval(timer)
+      const justSeen = !seen && (seen = Atomics.load(flags, SEEN) >= id)
+      if (justSeen || Atomics.load(flags, COMPILING) === 1) return
       Atomics.store(flags, TERMINATED, id)
       const message = JSON.stringify({ id, method: 'Runtime.terminateExecution' })
       inspector.post('NodeWorker.sendMessageToWorker', { sessionId: worklet, message })

@@ -36,8 +36,12 @@ const broadcast = (type: string, content: Content, parent?: Message) =>
   send({ channel: 'iopub', type, content: JSON.stringify(content), parent: parent?.header })
 const status = (execution_state: string, parent?: Message) => broadcast('status', { execution_state }, parent)
 
-const flags = new Int32Array(new SharedArrayBuffer(12))
-const worker = new Worker(new URL('./runtime.js', import.meta.url), { workerData: flags })
+const flags = new Int32Array(new SharedArrayBuffer(16))
+const worker = new Worker(new URL('./runtime.js', import.meta.url), {
+  workerData: flags,
+  // Terminated code leaves Node's stack of async ids as it was: Node would notice and abort the process.
+  execArgv: [...process.execArgv, '--no-force-async-hooks-checks'],
+})
 const interrupt = interrupter(worker, flags)
 const tell = (message: ToRuntime) => worker.postMessage(message)
 

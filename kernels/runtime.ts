@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { clearOutput, display, input } from '../src/widgets/index.js'
 import { setNotebook } from '../src/widgets/notebook.js'
@@ -11,7 +12,7 @@ import { complete, inspect, isComplete, page, questioned } from './introspection
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
-import { SEEN, TERMINATED, type FromRuntime, type ToRuntime } from './threads.js'
+import { SEEN, SETTLED, TERMINATED, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
 import { replyType, type Content, type Message } from './wire.js'
 
@@ -157,7 +158,12 @@ function interrupt(id: number): void {
   for (const repair of repairs) repair(Atomics.load(flags, TERMINATED) === id)
   run.controller.abort(error)
   asked?.reject(error)
-  run.reject(error)
+  const { reject } = run
+  // In a turn of its own: microtasks of this one are lost if code that the cell has scheduled must be terminated too.
+  setImmediate(() => {
+    Atomics.store(flags, SETTLED, id)
+    reject(error)
+  })
 }
 
 /** After an error the requests already waiting are aborted, those that come later run. */

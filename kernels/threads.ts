@@ -19,7 +19,9 @@ export interface Print {
 export type FromRuntime = Outgoing | Print
 
 /** Slots of the shared Int32Array: the last interrupt the runtime has seen, whether the compiler runs (which must not be
- * terminated half-way: its state would be lost), and the last interrupt that terminated JavaScript. */
+ * terminated half-way: its state would be lost), the last interrupt that terminated JavaScript, and the last one after which
+ * the runtime's event loop turned again. */
 export const SEEN = 0
 export const COMPILING = 1
 export const TERMINATED = 2
+export const SETTLED = 3
