@@ -1,6 +1,6 @@
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
-import { COMPILING, SEEN, SETTLED, TERMINATED, type ToRuntime } from './threads.js'
+import { SEEN, SETTLED, TERMINATED, WHOLE, type ToRuntime } from './threads.js'
 
 /** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated. */
 const GRACE = 200
@@ -26,7 +26,7 @@ export function interrupter(worker: Worker, flags: Int32Array): () => void {
     const timer = setInterval(() => {
       if (Atomics.load(flags, SETTLED) >= id || worklet === undefined) return clearInterval(timer)
       const justSeen = !seen && (seen = Atomics.load(flags, SEEN) >= id)
-      if (justSeen || Atomics.load(flags, COMPILING) === 1) return
+      if (justSeen || Atomics.load(flags, WHOLE) > 0) return
       Atomics.store(flags, TERMINATED, id)
       const message = JSON.stringify({ id, method: 'Runtime.terminateExecution' })
       inspector.post('NodeWorker.sendMessageToWorker', { sessionId: worklet, message })

@@ -4,7 +4,7 @@ import { Reply, Router, XPublisher } from 'zeromq'
 import { gather } from './gather.js'
 import { info } from './info.js'
 import { interrupter } from './interrupt.js'
-import type { FromRuntime, ToRuntime } from './threads.js'
+import { WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { decode, encode, readConnection, replyType, type Content, type Message, type Outgoing } from './wire.js'
 
 // The kernel's process: `node main.js CONNECTION_FILE`. This thread owns every socket, so that interrupts and
@@ -37,6 +37,7 @@ const broadcast = (type: string, content: Content, parent?: Message) =>
 const status = (execution_state: string, parent?: Message) => broadcast('status', { execution_state }, parent)
 
 const flags = new Int32Array(new SharedArrayBuffer(16))
+flags[WHOLE] = 1 // until the runtime has set itself up
 const worker = new Worker(new URL('./runtime.js', import.meta.url), {
   workerData: flags,
   // Terminated code leaves Node's stack of async ids as it was: Node would notice and abort the process.

@@ -6,6 +6,7 @@ import vm from 'node:vm'
 import { registerSource } from './errors.js'
 import { isOwned } from './installation.js'
 import { parameters, type Lowered } from './lower.js'
+import { uninterruptedAsync } from './uninterrupted.js'
 
 export type Namespace = Record<string, unknown>
 
@@ -60,7 +61,7 @@ export class Modules {
   async #load(id: string, folder: string): Promise<Namespace> {
     const local = this.#local(id, folder)
     if (local !== undefined) return this.#running.get(local) ?? this.#loadFile(local)
-    if (!isRelative(id)) return importPackage(id, folder)
+    if (!isRelative(id)) return uninterruptedAsync(() => importPackage(id, folder)) // a module half evaluated stays so
     const path = resolve(folder, id)
     if (path.endsWith('.json')) return { default: JSON.parse(readFileSync(path, 'utf8')) as unknown }
     return importFrom(folder)(pathToFileURL(path).href)

@@ -12,7 +12,7 @@ import { complete, inspect, isComplete, page, questioned } from './introspection
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
-import { SEEN, SETTLED, TERMINATED, type FromRuntime, type ToRuntime } from './threads.js'
+import { SEEN, SETTLED, TERMINATED, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
 import { replyType, type Content, type Message } from './wire.js'
 
@@ -236,3 +236,4 @@ function receive(message: ToRuntime): void {
 }
 
 port.on('message', receive)
+Atomics.sub(flags, WHOLE, 1) // set up

@@ -18,10 +18,10 @@ export interface Print {
 /** What the runtime tells the main thread: text to gather, and messages ready to be signed. */
 export type FromRuntime = Outgoing | Print
 
-/** Slots of the shared Int32Array: the last interrupt the runtime has seen, whether the compiler runs (which must not be
- * terminated half-way: its state would be lost), the last interrupt that terminated JavaScript, and the last one after which
- * the runtime's event loop turned again. */
+/** Slots of the shared Int32Array: the last interrupt the runtime has seen; how much work is under way that must not be
+ * terminated half-way, since its state would be lost (set-up, the compiler, the loading of packages); the last interrupt that
+ * terminated JavaScript; and the last one after which the runtime's event loop turned again. */
 export const SEEN = 0
-export const COMPILING = 1
+export const WHOLE = 1
 export const TERMINATED = 2
 export const SETTLED = 3

@@ -70,8 +70,7 @@ export class Client {
         for (const listener of this.#listeners) listener(message)
       }
     })()
-    // Until a broadcast is heard the kernel is starting, or the subscription has not reached it.
-    for (; this.broadcasts.length === 0; await setTimeout(100)) await this.send('kernel_info_request')
+    while (this.broadcasts.length === 0) await setTimeout(10) // its greeting
   }
 
   async #listen(channel: 'shell' | 'control' | 'stdin'): Promise<void> {
