@@ -129,7 +129,8 @@ export class Run implements AsyncIterable<Row> {
       try {
         return await this.#advancing
       } catch (reason) {
-        if (this.#error !== undefined || signal?.aborted) throw reason // else another's interrupt: go on
+        signal?.throwIfAborted()
+        if (this.#error !== undefined) throw reason // else another's interrupt: go on
       }
     }
   }
