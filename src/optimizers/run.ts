@@ -98,7 +98,7 @@ export class Run implements AsyncIterable<Row> {
   /** Runs to the end, or until its Stop button is pressed, while a display follows: progress with rate and remaining time, a
    * chart that grows, the completions drawn last, and warnings in words. A stopped run goes on when somebody asks for more.
    * @param chart metrics to draw, by default the reward or the loss; or a function that draws the rows so far */
-  async live(chart?: readonly string[] | ((run: this) => unknown)): Promise<this> {
+  async live(chart?: readonly string[] | ((run: this) => unknown)): Promise<void> {
     const signal = interruptSignal()
     const { follow } = await import('./live.js')
     const draw = typeof chart === 'function' ? () => chart(this) : chart
@@ -108,7 +108,6 @@ export class Run implements AsyncIterable<Row> {
     } finally {
       this.#followed = false
     }
-    return this
   }
 
   /** Frees moments and the like, but not the policy's weights; the rows stay. An unfinished run ends here. */

@@ -24,7 +24,7 @@ export class OutputArea extends Widget {
     kernel[INTERRUPTED]?.add(this.#repair)
   }
 
-  /** Replaces the content. Of calls that come while one is rendering only the last is shown: a slider never lags.
+  /** Replaces the content; values may be promises. Of calls that come while one is rendering only the last is shown: a slider never lags.
    * @returns resolves when the area is up to date */
   show(...values: unknown[]): Promise<void> {
     this.#next = values
@@ -33,6 +33,10 @@ export class OutputArea extends Widget {
 
   clear(): void {
     void this.show()
+  }
+
+  override async drawn(): Promise<void> {
+    await this.#showing
   }
 
   /** Removes the area with its content. */
@@ -46,7 +50,7 @@ export class OutputArea extends Widget {
     try {
       for (let values; (values = this.#next);) {
         this.#next = undefined
-        const bundles = await Promise.all(values.map(bundle))
+        const bundles = await Promise.all(values.map(async value => bundle(await value)))
         const before = this.#parts
         this.#parts = bundles.map((data, i) => part(data, before[i]))
         if (this.#parts.length === before.length && this.#parts.every((part, i) => part === before[i])) continue

@@ -38,16 +38,16 @@ export function weightsPanel(
     return control
   })
   const area = outputArea()
-  const redraw = async () => {
+  const redraw = () => {
     const group = rewards.last && groupOf(rewards.last, rewards.names)
-    if (group) await area.show(await chart(group, rewards.weights))
+    if (group) void area.show(chart(group, rewards.weights))
   }
-  rewards.onScore(() => void redraw())
+  rewards.onScore(redraw)
   rewards.onChange(weights => {
     rewards.names.forEach((name, i) => (sliders[i]!.value = weights[name]!))
-    void redraw()
+    redraw()
   })
-  void redraw()
+  redraw()
   return vbox(...sliders, area)
 }
 

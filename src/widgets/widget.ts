@@ -58,7 +58,14 @@ export class Widget implements Displayable {
     this.#comm?.close()
   }
 
-  [displaySymbol](): Record<string, unknown> {
+  /** Resolves when what it shows is drawn: only then is it put out, so that a notebook run without a browser keeps it. */
+  async drawn(): Promise<void> {
+    const { children } = this.#state
+    if (Array.isArray(children)) await Promise.all(children.map(child => (child as Widget).drawn()))
+  }
+
+  async [displaySymbol](): Promise<Record<string, unknown>> {
+    await this.drawn()
     const view = { version_major: 2, version_minor: 0, model_id: this.id }
     return { 'text/plain': this.#text(), 'application/vnd.jupyter.widget-view+json': view }
   }
