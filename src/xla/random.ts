@@ -113,11 +113,8 @@ export function bits(k: tf.Tensor, shape: readonly number[]): tf.Tensor {
     return backend().tensor(hlo.bitcast(NODES.xor(x, y), 's32'))
   }
   const [x, y] = cipher(k, sizeOf(shape)).map(t => t.dataSync()) as [Int32Array, Int32Array]
-  return tf.tensor(
-    Int32Array.from(x, (v, i) => v ^ y[i]!),
-    [...shape],
-    'int32',
-  )
+  const words = x.map((v, i) => v ^ y[i]!)
+  return tf.tensor(words, [...shape], 'int32')
 }
 
 /** Uniform in [0, 1), 23 random bits each. @returns float32 `shape` */
@@ -130,7 +127,7 @@ export function uniform(k: tf.Tensor, shape: readonly number[]): tf.Tensor {
   }
   const words = bits(k, shape).dataSync() as Int32Array
   return tf.tensor(
-    Float32Array.from(words, w => (w >>> 9) * 2 ** -23),
+    new Float32Array(words.length).map((_, i) => (words[i]! >>> 9) * 2 ** -23), // Float32Array.from would hold a list besides
     [...shape],
   )
 }
@@ -144,7 +141,7 @@ export function normal(k: tf.Tensor, shape: readonly number[]): tf.Tensor {
     const u = tf.maximum(tf.add(tf.mul(uniform(k, shape), 1 - low), low), low)
     const z = onXla()
       ? backend().tensor(hlo.chlo('erf_inv', backend().node(u)))
-      : tf.tensor(Float32Array.from(u.dataSync(), inverseErf), [...shape])
+      : tf.tensor(u.dataSync<'float32'>().map(inverseErf), [...shape])
     return tf.mul(z, Math.SQRT2)
   })
 }
