@@ -1,14 +1,21 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { openSafetensors, writeSafetensors, type TensorSource } from '../io/safetensors.js'
-import { loadAdapter, loadCausalModel, type CausalModel, type TokenInput } from '../models/index.js'
+import { openSafetensors, writeSafetensors, type StoredTensor, type TensorSource } from '../io/safetensors.js'
+import {
+  causalForward,
+  loadAdapter,
+  loadCausalModel,
+  loadForwardModel,
+  type ForwardInput,
+  type ForwardModel,
+} from '../models/index.js'
 import { overlay } from '../policies/overlay.js'
 import { disposeTree, jit, start, type TensorTree } from '../xla/index.js'
 import { parse, type Command } from './command.js'
 
-/** One forward pass of a causal language model on stored inputs.
- * @param input safetensors with `input_ids` [B, T] and, optionally, `attention_mask` and `position_ids`, I64 or I32
- * @param output safetensors to write: `logits` [B, T, V] F32
- * @param options.adapter directory of a PEFT adapter laid on top
+/** One forward pass of a model on stored inputs.
+ * @param input safetensors with the model's inputs, by name
+ * @param output safetensors to write: the model's outputs, F32
+ * @param options.adapter directory of a PEFT adapter laid on top of a causal language model
  * @returns shapes of what was written */
 export async function forward(
   modelDir: string,
@@ -17,22 +24,21 @@ export async function forward(
   options: { adapter?: string } = {},
 ): Promise<Record<string, number[]>> {
   await start()
-  const { model, weights } = await loadCausalModel(modelDir)
-  const adapter = options.adapter === undefined ? undefined : await loadAdapter(model, options.adapter)
-  const whole = adapter ? overlay(overlay(weights, adapter.scaling), adapter.weights) : weights
+  const { model, weights } =
+    options.adapter === undefined ? await loadForwardModel(modelDir) : await adapted(modelDir, options.adapter)
   const file = await openSafetensors(input)
-  const tokens = await readTokens(file, model).finally(() => file.close())
+  const inputs = await readInputs(file, model).finally(() => file.close())
   const pass = jit(
-    (weights: TensorTree, tokens: TokenInput & TensorTree) =>
-      tf.tidy(() => model.head(weights, model.hidden(weights, tokens))),
+    (weights: TensorTree, inputs: Record<string, tf.Tensor>) => tf.tidy(() => model.forward(weights, inputs)),
     { name: 'forward' },
   )
-  const logits = await pass.async(whole, tokens)
-  const data = (await logits.data()) as Float32Array
-  await writeSafetensors(output, { logits: { dtype: 'F32', shape: logits.shape, data } })
-  const shapes = { logits: logits.shape }
-  disposeTree([whole, tokens, logits])
-  return shapes
+  const outputs = await pass.async(weights, inputs)
+  const stored: Record<string, StoredTensor> = {}
+  for (const [name, tensor] of Object.entries(outputs))
+    stored[name] = { dtype: 'F32', shape: tensor.shape, data: (await tensor.data()) }
+  await writeSafetensors(output, stored)
+  disposeTree([weights, inputs, outputs])
+  return Object.fromEntries(Object.entries(stored).map(([name, { shape }]) => [name, shape]))
 }
 
 export const forwardCommand: Command = {
@@ -40,10 +46,11 @@ export const forwardCommand: Command = {
   help: `Usage: rewardlab forward MODEL_DIR IN.safetensors OUT.safetensors [--adapter DIR]
 
 Runs one forward pass in float32 and stores what comes out, to compare with another program.
-  MODEL_DIR          Hugging Face directory of a causal language model (Qwen2)
-  IN.safetensors     input_ids, optionally attention_mask, position_ids; I64 or I32
-  OUT.safetensors    logits, F32
-  --adapter DIR      a PEFT LoRA adapter on top
+  MODEL_DIR          directory of a model as transformers or diffusers saves it: Qwen2ForCausalLM
+  IN.safetensors     its inputs under the names of their forward; whole numbers I64 or I32, others F32, F16 or BF16.
+                     A causal language model: input_ids, optionally attention_mask, position_ids
+  OUT.safetensors    its outputs, F32. A causal language model: logits
+  --adapter DIR      a PEFT LoRA adapter on top of a causal language model
   --json             print the result as JSON`,
   async run(args, print) {
     const names = ['MODEL_DIR', 'IN.safetensors', 'OUT.safetensors']
@@ -55,32 +62,42 @@ Runs one forward pass in float32 and stores what comes out, to compare with anot
   },
 }
 
-const INPUTS = ['input_ids', 'attention_mask', 'position_ids']
+async function adapted(modelDir: string, adapterDir: string): Promise<{ model: ForwardModel; weights: TensorTree }> {
+  const { model, weights } = await loadCausalModel(modelDir)
+  const adapter = await loadAdapter(model, adapterDir)
+  return { model: causalForward(model), weights: overlay(overlay(weights, adapter.scaling), adapter.weights) }
+}
 
-/** Reads and checks the inputs; without a mask, every token counts. */
-async function readTokens(file: TensorSource, model: CausalModel): Promise<TokenInput & TensorTree> {
+/** Types in a file that serve as an input of a type. */
+const STORED = { int32: ['I64', 'I32'], float32: ['F32', 'F16', 'BF16'] }
+
+/** Reads and checks the inputs of a model. */
+async function readInputs(file: TensorSource, model: ForwardModel): Promise<Record<string, tf.Tensor>> {
   const fail = (what: string): never => {
     throw new Error(`${file.path}: ${what}`)
   }
-  const unknown = [...file.tensors.keys()].find(name => !INPUTS.includes(name))
-  if (unknown !== undefined) fail(`unknown input "${unknown}". ${model.architecture} takes ${INPUTS.join(', ')}.`)
-  const shape = file.tensors.get('input_ids')?.shape ?? fail('input_ids is missing, needed [rows, tokens] I64 or I32.')
-  if (shape.length !== 2 || shape.includes(0)) fail(`input_ids is [${shape.join(', ')}], needed [rows, tokens].`)
-  const read = async (name: string): Promise<tf.Tensor> => {
-    const info = file.tensors.get(name)!
-    if (info.dtype !== 'I64' && info.dtype !== 'I32') fail(`${name} is ${info.dtype}, needed I64 or I32.`)
-    if (info.shape.join() !== shape.join())
-      fail(`${name} is [${info.shape.join(', ')}], needed [${shape.join(', ')}] as input_ids.`)
+  const unknown = [...file.tensors.keys()].find(name => !(name in model.inputs))
+  if (unknown !== undefined)
+    fail(`unknown input "${unknown}". ${model.architecture} takes ${Object.keys(model.inputs).join(', ')}.`)
+  const inputs: Record<string, tf.Tensor> = {}
+  const sizes = new Map<string, number>() // of the names in shapes, as first met
+  for (const [name, { type, optional, shape = [], below }] of Object.entries<ForwardInput>(model.inputs)) {
+    const info = file.tensors.get(name)
+    const types = STORED[type].join(' or ')
+    const text = (sizes: readonly (number | string)[]) => `[${sizes.join(', ')}]`
+    if (!info) {
+      if (optional) continue
+      return fail(`${name} is missing, needed ${shape.length ? `${text(shape)} ` : ''}${types}.`)
+    }
+    if (!STORED[type].includes(info.dtype)) fail(`${name} is ${info.dtype}, needed ${types}.`)
+    const needed = shape.map(size => (typeof size === 'string' ? (sizes.get(size) ?? size) : size))
+    const fits = needed.length === info.shape.length && needed.every((n, i) => typeof n === 'string' || n === info.shape[i]) // prettier-ignore
+    if (info.shape.includes(0) || (shape.length > 0 && !fits)) fail(`${name} is ${text(info.shape)}, needed ${text(needed)}.`) // prettier-ignore
+    shape.forEach((size, i) => typeof size === 'string' && sizes.set(size, info.shape[i]!))
     const data = await file.read(name)
-    const outside = name === 'input_ids' && data.findIndex(id => id < 0 || id >= model.vocabulary)
-    if (outside !== false && outside >= 0)
-      fail(`input_ids holds ${data[outside]}, needed ids from 0 to ${model.vocabulary - 1}.`)
-    return tf.tensor(data, shape, 'int32')
+    const outside = below === undefined ? -1 : data.findIndex(value => value < 0 || value >= below)
+    if (outside >= 0) fail(`${name} holds ${data[outside]}, needed ids from 0 to ${below! - 1}.`)
+    inputs[name] = tf.tensor(data, info.shape, type)
   }
-  const has = (name: string) => file.tensors.has(name)
-  return {
-    input_ids: await read('input_ids'),
-    attention_mask: has('attention_mask') ? await read('attention_mask') : tf.ones(shape, 'int32'),
-    ...(has('position_ids') ? { position_ids: await read('position_ids') } : {}),
-  }
+  return inputs
 }

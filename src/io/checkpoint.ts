@@ -31,6 +31,8 @@ export interface Parameter {
   name: string
   /** Shape in the checkpoint, of one layer. */
   shape: number[]
+  /** What `*` counts up to, where it is not what the whole model's layers are: a model may have several stacks. */
+  layers?: number
 }
 
 /** How floating-point weights are kept on the device. */
@@ -46,14 +48,14 @@ export async function openCheckpoint(dir: string, stem = 'model'): Promise<Tenso
 }
 
 /** Reads the weights that `parameters` names into a tree, a stacked tensor at a time.
- * @param options.layers what `*` counts up to
+ * @param options.layers what `*` counts up to, of parameters that do not say it themselves
  * @param options.ignore names that may be there without being used
  * @param options.quantized which of those with a `*` to quantise to NF4 while they are read
  * @throws Error listing all missing, unexpected and misshapen tensors */
 export async function loadWeights(
   source: TensorSource,
   parameters: readonly Parameter[],
-  options: { layers: number; dtype?: WeightType; ignore?: RegExp; quantized?: (parameter: Parameter) => boolean },
+  options: { layers?: number; dtype?: WeightType; ignore?: RegExp; quantized?: (parameter: Parameter) => boolean },
 ): Promise<TensorTree> {
   const { layers, dtype = 'float32', ignore, quantized } = options
   checkNames(source, parameters, layers, ignore)
@@ -61,7 +63,7 @@ export async function loadWeights(
   const leaves: [string, tf.Tensor][] = []
   for (const parameter of parameters) {
     const { path, name, shape } = parameter
-    const names = expand(name, layers)
+    const names = expand(parameter, layers)
     if (quantized?.(parameter)) {
       eachTensor(await readNf4(source, names, shape), (t, key) => leaves.push([`${path}.${key}`, t]))
       continue
@@ -72,7 +74,7 @@ export async function loadWeights(
       const values = encodeTensor(await source.read(layer), half ? 'BF16' : 'F32')
       stacked.set(values, i * values.length)
     }
-    const full = name.includes('*') ? [layers, ...shape] : shape
+    const full = name.includes('*') ? [names.length, ...shape] : shape
     leaves.push([path, half ? fromBytes(stacked, full, 'bf16') : tf.tensor(new Float32Array(stacked.buffer), full)])
   }
   return treeOf(leaves)
@@ -99,14 +101,15 @@ export async function saveWeights(
   file: string,
   weights: TensorTree,
   parameters: readonly Parameter[],
-  options: { layers: number; dtype?: 'F32' | 'BF16' },
+  options: { layers?: number; dtype?: 'F32' | 'BF16' },
 ): Promise<void> {
   const { layers, dtype = 'F32' } = options
   let last: { path: string; data: Float32Array } | undefined
   const stored: Record<string, StoredTensor> = {}
-  for (const { path, name, shape } of parameters) {
+  for (const parameter of parameters) {
+    const { path, shape } = parameter
     const size = shape.reduce((n, d) => n * d, 1)
-    for (const [i, layer] of expand(name, layers).entries())
+    for (const [i, layer] of expand(parameter, layers).entries())
       stored[layer] = {
         dtype,
         shape,
@@ -138,8 +141,13 @@ function leafAt(tree: TensorTree, path: string): tf.Tensor {
   throw new Error(`saveWeights: the tree has no tensor at ${path}.`)
 }
 
-function checkNames(source: TensorSource, parameters: readonly Parameter[], layers: number, ignore?: RegExp): void {
-  const needed = new Map(parameters.flatMap(p => expand(p.name, layers).map(name => [name, p.shape] as const)))
+function checkNames(
+  source: TensorSource,
+  parameters: readonly Parameter[],
+  layers: number | undefined,
+  ignore?: RegExp,
+): void {
+  const needed = new Map(parameters.flatMap(p => expand(p, layers).map(name => [name, p.shape] as const)))
   const missing = [...needed.keys()].filter(name => !source.tensors.has(name))
   const unexpected = [...source.tensors.keys()].filter(name => !needed.has(name) && !ignore?.test(name))
   const misshapen = [...needed].flatMap(([name, shape]) => {
@@ -155,8 +163,12 @@ function checkNames(source: TensorSource, parameters: readonly Parameter[], laye
     throw new Error(`${source.path}: ${problems.join('; ')}. Use the config.json that belongs to these weights.`)
 }
 
-const expand = (name: string, layers: number): string[] =>
-  name.includes('*') ? Array.from({ length: layers }, (_, i) => name.replace('*', String(i))) : [name]
+function expand({ name, layers: own }: Parameter, layers: number | undefined): string[] {
+  if (!name.includes('*')) return [name]
+  const length = own ?? layers
+  if (length === undefined) throw new Error(`${name}: nobody says how many layers "*" stands for. Give \`layers\`.`)
+  return Array.from({ length }, (_, i) => name.replace('*', String(i)))
+}
 
 async function openShards(dir: string, index: string): Promise<TensorSource> {
   const map = (await readJson(index))['weight_map']

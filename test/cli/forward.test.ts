@@ -100,7 +100,7 @@ describe('rewardlab forward', () => {
       [[model, await inputs({ position_ids: floats }), out], /position_ids is F32, needed I64 or I32/],
       [
         [model, await inputs({ attention_mask: ids([1, 2], 1, 1), position_ids: undefined }), out],
-        /attention_mask is \[1, 2\], needed \[3, 24\] as input_ids/,
+        /attention_mask is \[1, 2\], needed \[3, 24\]/,
       ],
       [[model, await inputs(), out, '--adapter', none], /none.adapter_config\.json: there is no such file/],
       [[model, await inputs(), join(none, 'out')], /none.out: there is no such folder/],

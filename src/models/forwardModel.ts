@@ -1,0 +1,89 @@
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '../io/checkpoint.js'
+import { Fields, readJson } from '../io/json.js'
+import type { TensorTree } from '../xla/index.js'
+import type { CausalModel } from './causalModel.js'
+import { loadCausalModel } from './loadCausalModel.js'
+
+/** A model that maps named tensors to named tensors, under the names that Hugging Face's forward has. */
+export interface ForwardModel {
+  /** Its class: `_class_name` of diffusers, `architectures[0]` of transformers. */
+  readonly architecture: string
+  /** Leaves of the weight tree and their names in a checkpoint. */
+  readonly parameters: readonly Parameter[]
+  /** Names that a checkpoint may hold besides. */
+  readonly ignored?: RegExp
+  readonly inputs: Readonly<Record<string, ForwardInput>>
+  /** Pure and differentiable in the weights; may be called inside `jit`. */
+  forward(weights: TensorTree, inputs: Record<string, tf.Tensor>): Record<string, tf.Tensor>
+}
+
+/** What an input must be, so that what is read from a file can be checked before it reaches the model. */
+export interface ForwardInput {
+  type: 'int32' | 'float32'
+  optional?: true
+  /** Sizes; a name stands for a size that is the same wherever it appears. */
+  shape?: readonly (number | string)[]
+  /** Values are at least 0 and less than this: indices of a table. */
+  below?: number
+}
+
+/** Reads a Hugging Face directory of a model: config.json says which, safetensors hold the weights.
+ * @throws Error naming the file and field, or all tensors, that do not fit */
+export async function loadForwardModel(
+  dir: string,
+  options: { dtype?: WeightType } = {},
+): Promise<{ model: ForwardModel; weights: TensorTree }> {
+  const path = join(dir, 'config.json')
+  const fields = new Fields(await readJson(path), path)
+  const diffusers = fields.get('_class_name') !== undefined
+  const model = forwardModel(fields)
+  if (!model) {
+    const causal = await loadCausalModel(dir, options)
+    return { model: causalForward(causal.model), weights: causal.weights }
+  }
+  const source = await openCheckpoint(dir, diffusers ? 'diffusion_pytorch_model' : 'model')
+  try {
+    const { parameters, ignored } = model
+    return { model, weights: await loadWeights(source, parameters, { ignore: ignored, dtype: options.dtype }) }
+  } finally {
+    await source.close()
+  }
+}
+
+/** The model that a config.json is of; null for a causal language model. */
+function forwardModel(fields: Fields): ForwardModel | null {
+  const [field, name] =
+    fields.get('_class_name') === undefined
+      ? ['architectures', (fields.get('architectures') as unknown[] | undefined)?.[0]]
+      : ['_class_name', fields.get('_class_name')]
+  switch (name) {
+    case undefined:
+    case 'Qwen2ForCausalLM':
+      return null
+    default:
+      return fields.fail(field, 'one of Qwen2ForCausalLM')
+  }
+}
+
+/** A causal language model's logits of whole rows. */
+export function causalForward(model: CausalModel): ForwardModel {
+  const tokens = { type: 'int32', shape: ['rows', 'tokens'] } as const
+  return {
+    architecture: model.architecture,
+    parameters: model.parameters,
+    ignored: model.ignored,
+    inputs: {
+      input_ids: { ...tokens, below: model.vocabulary },
+      attention_mask: { ...tokens, optional: true },
+      position_ids: { ...tokens, optional: true },
+    },
+    forward(weights, { input_ids, attention_mask, position_ids }) {
+      const ids = input_ids!
+      const mask = attention_mask ?? tf.ones(ids.shape, 'int32') // without a mask, every token counts
+      const hidden = model.hidden(weights, { input_ids: ids, attention_mask: mask, position_ids })
+      return { logits: model.head(weights, hidden) }
+    },
+  }
+}
