@@ -47,6 +47,14 @@ export async function openCheckpoint(dir: string, stem = 'model'): Promise<Tenso
   throw new Error(`${dir}: no weights. Needed: ${stem}.safetensors or ${stem}.safetensors.index.json. Check the path.`)
 }
 
+/** The same tensors, with `prefix` taken off the names that have it: some versions of a library write it, others do not. */
+export function withoutPrefix(source: TensorSource, prefix: string): TensorSource {
+  const short = (name: string) => (name.startsWith(prefix) ? name.slice(prefix.length) : name)
+  const stored = new Map([...source.tensors.keys()].map(name => [short(name), name]))
+  const tensors = new Map([...source.tensors].map(([name, info]) => [short(name), info]))
+  return { ...source, tensors, read: name => source.read(stored.get(name)!) }
+}
+
 /** Reads the weights that `parameters` names into a tree, a stacked tensor at a time.
  * @param options.layers what `*` counts up to, of parameters that do not say it themselves
  * @param options.ignore names that may be there without being used

@@ -1,10 +1,12 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '../io/checkpoint.js'
+import { loadWeights, openCheckpoint, withoutPrefix, type Parameter, type WeightType } from '../io/checkpoint.js'
 import { Fields, readJson } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
+import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
 import { loadCausalModel } from './loadCausalModel.js'
+import { t5Config, t5Encoder } from './t5Encoder.js'
 
 /** A model that maps named tensors to named tensors, under the names that Hugging Face's forward has. */
 export interface ForwardModel {
@@ -12,6 +14,8 @@ export interface ForwardModel {
   readonly architecture: string
   /** Leaves of the weight tree and their names in a checkpoint. */
   readonly parameters: readonly Parameter[]
+  /** What a checkpoint may put before any of these names. */
+  readonly prefix?: string
   /** Names that a checkpoint may hold besides. */
   readonly ignored?: RegExp
   readonly inputs: Readonly<Record<string, ForwardInput>>
@@ -45,8 +49,9 @@ export async function loadForwardModel(
   }
   const source = await openCheckpoint(dir, diffusers ? 'diffusion_pytorch_model' : 'model')
   try {
-    const { parameters, ignored } = model
-    return { model, weights: await loadWeights(source, parameters, { ignore: ignored, dtype: options.dtype }) }
+    const { parameters, prefix, ignored } = model
+    const named = prefix === undefined ? source : withoutPrefix(source, prefix)
+    return { model, weights: await loadWeights(named, parameters, { ignore: ignored, dtype: options.dtype }) }
   } finally {
     await source.close()
   }
@@ -62,8 +67,19 @@ function forwardModel(fields: Fields): ForwardModel | null {
     case undefined:
     case 'Qwen2ForCausalLM':
       return null
+    case 'CLIPTextModel':
+    case 'CLIPTextModelWithProjection':
+      return clipText(clipTextConfig(fields))
+    case 'CLIPVisionModel':
+    case 'CLIPVisionModelWithProjection':
+      return clipVision(clipVisionConfig(fields))
+    case 'T5EncoderModel':
+      return t5Encoder(t5Config(fields))
     default:
-      return fields.fail(field, 'one of Qwen2ForCausalLM')
+      return fields.fail(
+        field,
+        'one of Qwen2ForCausalLM, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), T5EncoderModel',
+      )
   }
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { silu } from './activations.js'
 import { linear, type Linear } from './linear.js'
 
 export interface GatedMlp {
@@ -12,5 +13,5 @@ export interface GatedMlp {
  * @source SwiGLU, arXiv 2002.05202 */
 export function gatedMlp(x: tf.Tensor, { gate_proj, up_proj, down_proj }: GatedMlp): tf.Tensor {
   const gate = linear(x, gate_proj) // [..., I]
-  return linear(tf.mul(tf.mul(gate, tf.sigmoid(gate)), linear(x, up_proj)), down_proj)
+  return linear(tf.mul(silu(gate), linear(x, up_proj)), down_proj)
 }

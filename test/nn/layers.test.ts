@@ -1,6 +1,21 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { gatedMlp, linear, rmsNorm, rotaryAngles, rotaryLookup, rotate, tokenLogProbs } from '../../src/nn/index.js'
+import {
+  conv2d,
+  gatedMlp,
+  gelu,
+  geluTanh,
+  groupNorm,
+  layerNorm,
+  linear,
+  quickGelu,
+  rmsNorm,
+  rotaryAngles,
+  rotaryLookup,
+  rotate,
+  silu,
+  tokenLogProbs,
+} from '../../src/nn/index.js'
 import { astype, start, typeOf } from '../../src/xla/index.js'
 import { checkGradient, close, noise, values } from './numbers.js'
 
@@ -27,6 +42,42 @@ describe('layers', () => {
     close(await values(rmsNorm(tf.tensor2d([[3, 4]]), weight, 0)), [3 / Math.sqrt(12.5), 8 / Math.sqrt(12.5)])
     close(await values(rmsNorm(tf.zeros([1, 2]), weight, 1e-6)), [0, 0])
     await checkGradient(x => rmsNorm(x, weight, 1e-6), noise(2, [3, 2]))
+  })
+
+  it('layerNorm: (x − mean) / √(variance + eps) · w + b', async () => {
+    const affine = { weight: tf.tensor1d([1, 2]), bias: tf.tensor1d([10, 20]) }
+    close(await values(layerNorm(tf.tensor2d([[1, 5]]), affine, 0)), [9, 22])
+    close(await values(layerNorm(tf.tensor2d([[1, 5]]), {}, 12)), [-0.5, 0.5]) // variance 4, so √16 = 4
+    await checkGradient(x => layerNorm(x, affine, 1e-5), tf.mul(noise(22, [3, 2]), 4))
+  })
+
+  it('groupNorm: statistics of neighbouring channels over all places', async () => {
+    const [weight, bias] = [tf.tensor1d([1, 1, 1, 2]), tf.tensor1d([0, 0, 0, 5])]
+    const x = tf.tensor4d([1, 1, 7, 9, 3, 3, 9, 7], [1, 1, 2, 4]) // means 2 and 8, deviations 1 and 1
+    const found = await values(groupNorm(x, { weight, bias }, 2, 0))
+    close(found, [-1, -1, -1, 7, 1, 1, 1, 3])
+    await checkGradient(x => groupNorm(x, { weight, bias }, 2, 1e-5), noise(23, [2, 2, 2, 4]))
+  })
+
+  it('conv2d: cross-correlation with PyTorch’s filters, padded by sides', async () => {
+    const x = tf.tensor4d([1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 3, 3, 1])
+    const weight = tf.tensor4d([1, 10, 100, 1000, 0, 0, 0, 1], [2, 1, 2, 2]) // two filters of 2 rows and 2 columns
+    const bias = tf.tensor1d([0, 0.5])
+    close(await values(conv2d(x, { weight, bias }, { stride: 2 })), [5421, 5.5])
+    const padded = conv2d(x, { weight }, { stride: 2, padding: [0, 1] })
+    close(await values(padded), [5421, 5, 603, 0, 87, 0, 9, 0])
+    await checkGradient(w => conv2d(x, { weight: w, bias }, { padding: [1, 1] }), noise(24, [2, 1, 2, 2]))
+    await checkGradient(x => conv2d(x, { weight, bias }, { stride: 2, padding: [0, 1] }), noise(25, [1, 4, 4, 1]))
+  })
+
+  it('activations: silu, gelu, its approximations', async () => {
+    const x = tf.tensor1d([-1, 0, 2])
+    const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
+    close(await values(silu(x)), [-sigmoid(-1), 0, 2 * sigmoid(2)])
+    close(await values(quickGelu(x)), [-sigmoid(-1.702), 0, 2 * sigmoid(3.404)])
+    close(await values(gelu(x)), [-0.1586553, 0, 2 * 0.9772499]) // the normal distribution's table
+    close(await values(geluTanh(x)), [-0.158808, 0, 1.9545977])
+    for (const f of [silu, gelu, geluTanh, quickGelu]) await checkGradient(f, noise(26, [5]))
   })
 
   it('rotate: turns pairs by position · frequency, so that products depend on distance alone', async () => {
@@ -61,6 +112,12 @@ describe('layers', () => {
       linear: linear(x, { weight: square, bias: half(tf.zeros([8])) }),
       'linear with a float32 adapter': linear(x, { weight: square, ...adapter }),
       gatedMlp: gatedMlp(x, mlp),
+      layerNorm: layerNorm(x, { weight: half(tf.ones([8])), bias: half(tf.ones([8])) }, 1e-5),
+      groupNorm: groupNorm(x, { weight: half(tf.ones([8])), bias: half(tf.ones([8])) }, 4, 1e-5),
+      conv2d: conv2d(tf.reshape(x, [1, 2, 3, 8]), { weight: half(noise(16, [4, 8, 2, 2])), bias: half(tf.ones([4])) }),
+      gelu: gelu(x),
+      geluTanh: geluTanh(x),
+      quickGelu: quickGelu(x),
     }
     for (const [name, t] of Object.entries(types)) assert.equal(typeOf(t), 'bf16', name)
     assert.equal(typeOf(linear(x, { weight: square }, { wide: true })), 'f32')
