@@ -92,7 +92,7 @@ async function measure(work: Case): Promise<Result> {
         const peakBytes = Math.max(found.peakBytes, before?.peakBytes ?? 0)
         result.measured[subject] = { ...found, peakBytes, seconds: [...(before?.seconds ?? []), ...found.seconds] }
       } catch (error) {
-        result.failures.push(`${subject}: ${(error as Error).message.trim()}`)
+        result.failures.push(`${subject}: ${reasonOf(error as Error & { stderr?: string })}`)
       }
   return { ...result, failures: [...result.failures, ...differences(result)] }
 }
@@ -105,6 +105,12 @@ async function run({ command, env }: Program, work: Case): Promise<Measured> {
     maxBuffer: 2 ** 24,
   })
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Measured
+}
+
+/** What a program that failed said last of its error. */
+function reasonOf({ message, stderr }: { message: string; stderr?: string }): string {
+  const lines = (stderr || message).trim().split('\n')
+  return lines.findLast(line => /error/i.test(line)) ?? lines.at(-1)!
 }
 
 function fail(message: string): never {
