@@ -4,6 +4,7 @@ import { loadWeights, openCheckpoint, withoutPrefix, type Parameter, type Weight
 import { Fields, readJson } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
+import { autoencoderKl, autoencoderKlConfig } from './autoencoderKl.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
 import { loadCausalModel } from './loadCausalModel.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
@@ -67,6 +68,8 @@ function forwardModel(fields: Fields): ForwardModel | null {
     case undefined:
     case 'Qwen2ForCausalLM':
       return null
+    case 'AutoencoderKL':
+      return autoencoderKl(autoencoderKlConfig(fields))
     case 'CLIPTextModel':
     case 'CLIPTextModelWithProjection':
       return clipText(clipTextConfig(fields))
@@ -78,7 +81,7 @@ function forwardModel(fields: Fields): ForwardModel | null {
     default:
       return fields.fail(
         field,
-        'one of Qwen2ForCausalLM, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), T5EncoderModel',
+        'one of Qwen2ForCausalLM, AutoencoderKL, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), T5EncoderModel',
       )
   }
 }

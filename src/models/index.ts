@@ -1,3 +1,4 @@
+export { autoencoderKl, autoencoderKlConfig, type AutoencoderKl, type AutoencoderKlConfig } from './autoencoderKl.js'
 export {
   clipText,
   clipTextConfig,
