@@ -35,7 +35,7 @@ export async function forward(
   const outputs = await pass.async(weights, inputs)
   const stored: Record<string, StoredTensor> = {}
   for (const [name, tensor] of Object.entries(outputs))
-    stored[name] = { dtype: 'F32', shape: tensor.shape, data: (await tensor.data()) }
+    stored[name] = { dtype: 'F32', shape: tensor.shape, data: await tensor.data() }
   await writeSafetensors(output, stored)
   disposeTree([weights, inputs, outputs])
   return Object.fromEntries(Object.entries(stored).map(([name, { shape }]) => [name, shape]))
@@ -46,7 +46,9 @@ export const forwardCommand: Command = {
   help: `Usage: rewardlab forward MODEL_DIR IN.safetensors OUT.safetensors [--adapter DIR]
 
 Runs one forward pass in float32 and stores what comes out, to compare with another program.
-  MODEL_DIR          directory of a model as transformers or diffusers saves it: Qwen2ForCausalLM
+  MODEL_DIR          directory of a model as transformers or diffusers saves it: Qwen2ForCausalLM,
+                     AutoencoderKL, CLIPTextModel and CLIPVisionModel (WithProjection), FluxTransformer2DModel,
+                     T5EncoderModel
   IN.safetensors     its inputs under the names of their forward; whole numbers I64 or I32, others F32, F16 or BF16.
                      A causal language model: input_ids, optionally attention_mask, position_ids
   OUT.safetensors    its outputs, F32. A causal language model: logits

@@ -6,6 +6,7 @@ import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { autoencoderKl, autoencoderKlConfig } from './autoencoderKl.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
+import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
 import { loadCausalModel } from './loadCausalModel.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
 
@@ -58,6 +59,10 @@ export async function loadForwardModel(
   }
 }
 
+const SUPPORTED =
+  'Qwen2ForCausalLM, AutoencoderKL, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), ' +
+  'FluxTransformer2DModel, T5EncoderModel'
+
 /** The model that a config.json is of; null for a causal language model. */
 function forwardModel(fields: Fields): ForwardModel | null {
   const [field, name] =
@@ -76,13 +81,12 @@ function forwardModel(fields: Fields): ForwardModel | null {
     case 'CLIPVisionModel':
     case 'CLIPVisionModelWithProjection':
       return clipVision(clipVisionConfig(fields))
+    case 'FluxTransformer2DModel':
+      return fluxTransformer(fluxTransformerConfig(fields))
     case 'T5EncoderModel':
       return t5Encoder(t5Config(fields))
     default:
-      return fields.fail(
-        field,
-        'one of Qwen2ForCausalLM, AutoencoderKL, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), T5EncoderModel',
-      )
+      return fields.fail(field, `one of ${SUPPORTED}`)
   }
 }
 
