@@ -1,2 +1,3 @@
+export { eulerStep, flowMatchEulerConfig, flowMatchSigmas, type FlowMatchEulerConfig } from './flowMatchEuler.js'
 export { generate, positionsOf, type Draw, type Drawn, type Plan, type Prompts } from './generate.js'
 export { keepLikely } from './keepLikely.js'
