@@ -194,7 +194,9 @@ export function autoencoderKl(config: AutoencoderKlConfig): AutoencoderKl {
 /** Each pixel four times. x [B, H, W, C] → [B, 2·H, 2·W, C] */
 function doubled(x: tf.Tensor): tf.Tensor {
   const [b, h, w, C] = x.shape as [number, number, number, number]
-  return tf.reshape(tf.tile(tf.reshape(x, [b, h, 1, w, 1, C]), [1, 1, 2, 1, 2, 1]), [b, 2 * h, 2 * w, C])
+  const twice = (parts: tf.Tensor) => tf.concat([parts, parts], 1)
+  const wide = twice(tf.reshape(x, [b * h * w, C])) // each pixel beside itself
+  return tf.reshape(twice(tf.reshape(wide, [b * h, 2 * w * C])), [b, 2 * h, 2 * w, C]) // each row under itself
 }
 
 type Shapes = Record<string, number[]>

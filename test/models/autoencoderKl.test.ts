@@ -5,6 +5,7 @@ import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { autoencoderKl, autoencoderKlConfig } from '../../src/models/autoencoderKl.js'
 import { loadForwardModel } from '../../src/models/forwardModel.js'
 import { disposeTree, start, type TensorTree } from '../../src/xla/index.js'
+import { checkGradient, noise } from '../nn/numbers.js'
 import { fixture } from './fixture.js'
 import { forwardParity } from './forwardParity.js'
 
@@ -43,6 +44,14 @@ describe('AutoencoderKL', () => {
     assert.deepEqual(Object.keys(outputs), ['latent_mode'])
     assert.throws(() => model.forward(weights, {}), /AutoencoderKL: nothing given, needed sample, latents or both/)
     disposeTree([weights, sample, mean, logvar, reference, apart, outputs] as TensorTree)
+  })
+
+  it('has the gradients that finite differences have, through the decoder', async () => {
+    const { weights } = await loadForwardModel(fixture('autoencoder_kl'))
+    const { decode } = autoencoderKl(FLUX)
+    const latents = noise(41, [1, 4, 2, 2])
+    await checkGradient(x => decode(weights, x), latents)
+    disposeTree([weights, latents])
   })
 
   it('says which field asks for what is not supported', () => {
