@@ -261,12 +261,13 @@ function gelu(x: tf.Tensor): tf.Tensor {
   return astype(tf.mul(tf.mul(wide, 0.5), tf.add(tf.tanh(inner), 1)), typeOf(x))
 }
 
-/** Cosines, then sines, of 1000·x · 10000^(−i/128).
+/** Cosines, then sines, of 1000·x · 10000^(−i/128). The exponents are rounded where diffusers rounds them: angles reach thousands.
  * @param x [B], noise level or guidance scale
  * @returns [B, 256] f32 */
 function waves(x: tf.Tensor): tf.Tensor {
   const half = WAVES / 2
-  const frequencies = Float32Array.from({ length: half }, (_, i) => THETA ** (-i / half))
+  const log = Math.fround(-Math.log(THETA))
+  const frequencies = Float32Array.from({ length: half }, (_, i) => Math.exp(Math.fround(log * i) / half))
   const angles = tf.mul(tf.reshape(tf.mul(astype(x, 'f32'), 1000), [-1, 1]), tf.tensor1d(frequencies)) // [B, 128]
   return tf.concat([tf.cos(angles), tf.sin(angles)], 1)
 }
