@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, writeSafetensors, type StoredTensor, type TensorSource } from '../io/safetensors.js'
 import {
+  FORWARD_CLASSES,
   causalForward,
   loadAdapter,
   loadCausalModel,
@@ -46,9 +47,8 @@ export const forwardCommand: Command = {
   help: `Usage: rewardlab forward MODEL_DIR IN.safetensors OUT.safetensors [--adapter DIR]
 
 Runs one forward pass in float32 and stores what comes out, to compare with another program.
-  MODEL_DIR          directory of a model as transformers or diffusers saves it: Qwen2ForCausalLM,
-                     AutoencoderKL, CLIPTextModel and CLIPVisionModel (WithProjection), FluxTransformer2DModel,
-                     T5EncoderModel
+  MODEL_DIR          directory of a model as transformers or diffusers saves it:
+                     ${FORWARD_CLASSES}
   IN.safetensors     its inputs under the names of their forward; whole numbers I64 or I32, others F32, F16 or BF16.
                      A causal language model: input_ids, optionally attention_mask, position_ids
   OUT.safetensors    its outputs, F32. A causal language model: logits

@@ -1,7 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Parameter } from '../io/checkpoint.js'
 import type { Fields } from '../io/json.js'
-import { attention, linear, rmsNorm, rotaryAngles, rotate, type Linear, type Rotary } from '../nn/index.js'
+import {
+  attention,
+  geluTanh,
+  layerNorm,
+  linear,
+  rmsNorm,
+  rotaryAngles,
+  rotate,
+  silu,
+  type Linear,
+  type Rotary,
+} from '../nn/index.js'
 import { astype, scan, typeOf, type ElementType, type TensorTree } from '../xla/index.js'
 import type { ModelOptions } from './causalModel.js'
 import type { ForwardModel } from './forwardModel.js'
@@ -157,7 +168,7 @@ export function fluxTransformer(
 
     const finish = (x: tf.Tensor, mixed: tf.Tensor, ff: FeedForward, [, , gate, shift, scale, gateFf]: tf.Tensor[]) => {
       const mid = tf.add(x, tf.mul(gate!, mixed))
-      const wide = gelu(linear(modulatedNorm(mid, shift!, scale!), ff.net[0].proj)) // [B, P or T, 4·C]
+      const wide = wideGelu(linear(modulatedNorm(mid, shift!, scale!), ff.net[0].proj)) // [B, P or T, 4·C]
       return tf.add(mid, tf.mul(gateFf!, linear(wide, ff.net[2])))
     }
     return {
@@ -171,19 +182,19 @@ export function fluxTransformer(
     const [shift, scale, gate] = modulation(time, w.norm.linear, 3) as [tf.Tensor, tf.Tensor, tf.Tensor]
     const normed = modulatedNorm(x, shift, scale)
     const mixed = attend(...project(normed, w.attn), rotary)
-    const wide = gelu(linear(normed, w.proj_mlp)) // [B, S, 4·C]
+    const wide = wideGelu(linear(normed, w.proj_mlp)) // [B, S, 4·C]
     return tf.add(x, tf.mul(gate, linear(tf.concat([mixed, wide], 2), w.proj_out)))
   }
 
   /** What modulates all blocks: silu of time, guidance and pooled text together [B, C]. */
   function conditioning(w: FluxWeights['time_text_embed'], inputs: Record<string, tf.Tensor>, type: ElementType) {
-    const embed = (x: tf.Tensor, e: Embedder) => linear(silu(linear(astype(x, type), e.linear_1)), e.linear_2)
+    const embed = (x: tf.Tensor, e: Embedder) => linear(wideSilu(linear(astype(x, type), e.linear_1)), e.linear_2)
     const sum = [
       embed(waves(inputs['timestep']!), w.timestep_embedder),
       ...(w.guidance_embedder ? [embed(waves(inputs['guidance']!), w.guidance_embedder)] : []),
       embed(inputs['pooled_projections']!, w.text_embedder),
     ].reduce((a, b) => tf.add(a, b))
-    return silu(sum)
+    return wideSilu(sum)
   }
 
   return {
@@ -242,24 +253,17 @@ const modulation = (time: tf.Tensor, layer: Linear, parts: number): tf.Tensor[] 
  * @param shift and scale [B, 1, C]
  * @returns [B, S, C] in x's type */
 function modulatedNorm(x: tf.Tensor, shift: tf.Tensor, scale: tf.Tensor): tf.Tensor {
-  const wide = astype(x, 'f32')
-  const centred = tf.sub(wide, tf.mean(wide, -1, true))
-  const normed = tf.mul(centred, tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), EPSILON)))
+  const normed = layerNorm(astype(x, 'f32'), {}, EPSILON)
   return astype(tf.add(tf.mul(normed, tf.add(astype(scale, 'f32'), 1)), astype(shift, 'f32')), typeOf(x))
 }
 
-function silu(x: tf.Tensor): tf.Tensor {
-  const wide = astype(x, 'f32')
-  return astype(tf.mul(wide, tf.sigmoid(wide)), typeOf(x))
-}
-
-/** GELU as its authors approximate it: x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))).
- * @source arXiv 1606.08415 */
-function gelu(x: tf.Tensor): tf.Tensor {
-  const wide = astype(x, 'f32')
-  const inner = tf.mul(tf.add(wide, tf.mul(tf.mul(tf.square(wide), wide), 0.044715)), Math.sqrt(2 / Math.PI))
-  return astype(tf.mul(tf.mul(wide, 0.5), tf.add(tf.tanh(inner), 1)), typeOf(x))
-}
+/** An activation computed in f32, and rounded to the type of its argument. */
+const inFloat32 =
+  (activation: (x: tf.Tensor) => tf.Tensor) =>
+  (x: tf.Tensor): tf.Tensor =>
+    astype(activation(astype(x, 'f32')), typeOf(x))
+const wideSilu = inFloat32(silu)
+const wideGelu = inFloat32(geluTanh)
 
 /** Cosines, then sines, of 1000·x · 10000^(−i/128). The exponents are rounded where diffusers rounds them: angles reach thousands.
  * @param x [B], noise level or guidance scale

@@ -59,7 +59,8 @@ export async function loadForwardModel(
   }
 }
 
-const SUPPORTED =
+/** Classes that {@link loadForwardModel} reads. */
+export const FORWARD_CLASSES =
   'Qwen2ForCausalLM, AutoencoderKL, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), ' +
   'FluxTransformer2DModel, T5EncoderModel'
 
@@ -86,7 +87,7 @@ function forwardModel(fields: Fields): ForwardModel | null {
     case 'T5EncoderModel':
       return t5Encoder(t5Config(fields))
     default:
-      return fields.fail(field, `one of ${SUPPORTED}`)
+      return fields.fail(field, `one of ${FORWARD_CLASSES}`)
   }
 }
 

@@ -10,7 +10,13 @@ export {
 export type { CausalModel, DecodeStep, KeyValueCache, TokenInput } from './causalModel.js'
 export { loadCausalModel } from './loadCausalModel.js'
 export { fluxTransformer, fluxTransformerConfig, type FluxTransformerConfig } from './fluxTransformer.js'
-export { causalForward, loadForwardModel, type ForwardInput, type ForwardModel } from './forwardModel.js'
+export {
+  FORWARD_CLASSES,
+  causalForward,
+  loadForwardModel,
+  type ForwardInput,
+  type ForwardModel,
+} from './forwardModel.js'
 export { initAdapter, loadAdapter, mergeAdapter, saveAdapter, type Adapter, type LoraConfig } from './lora.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import type { Pixels } from '../plots/index.js'
 
 /** A value in plain text: strings as they are, tensors and charts in one line, tables by their first rows.
  * Reads no tensor data, so it never waits for a device. */
@@ -29,12 +30,6 @@ export interface Table {
 export const isTable = (value: unknown): value is Table =>
   has(value, 'toHTML', 'function') && has(value, 'toMarkdown', 'function') && has(value, 'columnNames', 'function')
 
-/** RGBA, 8 bits a channel, rows from the top. */
-export interface Pixels {
-  readonly data: Uint8Array | Uint8ClampedArray
-  readonly width: number
-  readonly height: number
-}
 export const isPixels = (value: unknown): value is Pixels => {
   const { data, width, height } = (value ?? {}) as Partial<Pixels>
   const bytes = data instanceof Uint8Array || data instanceof Uint8ClampedArray
