@@ -17,6 +17,15 @@ export {
   type ForwardInput,
   type ForwardModel,
 } from './forwardModel.js'
+export {
+  PREFERRED_KONTEXT_RESOLUTIONS,
+  kontextVelocity,
+  latentImageIds,
+  packLatents,
+  preferredResolution,
+  unpackLatents,
+  type KontextConditions,
+} from './kontext.js'
 export { initAdapter, loadAdapter, mergeAdapter, saveAdapter, type Adapter, type LoraConfig } from './lora.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'
