@@ -8,6 +8,10 @@ export { packedEquations } from './packedEquations.js'
 export { gsm8k, type Gsm8kOptions, type Gsm8kRow } from './gsm8k.js'
 export { readJsonl, writeJsonl, type Row } from './jsonl.js'
 
+// Pictures
+export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
+export { resize, type Filter } from '../io/resize.js'
+
 // What every data set shares
 export type { Message } from '../io/tokenizer.js'
 export { requireColumns } from './requireColumns.js'

@@ -1,10 +1,11 @@
 import type { Message } from '../datasets/index.js'
+import { isRgbImage, type RgbImage } from '../io/images.js'
 
 /** A sample's score; null where the reward does not apply to it. */
 export type Score = number | null
 
-/** An output as the policy gives it: text, or the messages of the assistant's turn. */
-export type Completion = string | readonly Message[]
+/** An output as the policy gives it: text, the messages of the assistant's turn, or a picture. */
+export type Completion = string | readonly Message[] | RgbImage
 
 /** Samples to score: prompts, completions, and the data set's other columns, each as long as the completions. */
 export interface RewardBatch {
@@ -39,8 +40,10 @@ export function textReward<const C extends readonly string[]>(
   }
 }
 
-/** The text of an output: the string itself, or its messages' contents joined by line breaks. */
+/** The text of an output: the string itself, or its messages' contents joined by line breaks.
+ * @throws if it is a picture */
 export function completionText(completion: Completion): string {
+  if (isRgbImage(completion)) throw new Error('the completion is a picture, needed text. Use a reward for images.')
   return typeof completion === 'string' ? completion : completion.map(message => message.content).join('\n')
 }
 

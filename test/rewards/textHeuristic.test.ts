@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { textHeuristic } from '../../src/rewards/index.js'
-import { scoreOf } from './samples.js'
+import { batchOf, scoreOf } from './samples.js'
 
 describe('textHeuristic', () => {
   const near = async (text: string, expected: number): Promise<void> => {
@@ -20,6 +20,11 @@ describe('textHeuristic', () => {
   })
 
   it('does not see a reasoning word inside another', async () => near('sofa authenticity', 0.1))
+
+  it('refuses a picture', () => {
+    const picture = { width: 1, height: 1, data: new Uint8ClampedArray(3) }
+    assert.throws(() => textHeuristic()(batchOf([picture])), /textHeuristic, row 0: the completion is a picture/)
+  })
 
   it('refuses a length that is no number of words', () => {
     assert.throws(() => textHeuristic({ fullLength: 0 }), /fullLength is 0/)
