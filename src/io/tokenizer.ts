@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
@@ -31,7 +32,7 @@ export interface Tokenizer {
   readonly pad_token_id: number | undefined
 }
 
-/** Files that together are a tokenizer; `tokenizer.json` is required. */
+/** Files that together are a tokenizer; `tokenizer.json` is required, but for CLIP's, which vocab.json and merges.txt say. */
 export const TOKENIZER_FILES = [
   'tokenizer.json',
   'tokenizer_config.json',
@@ -43,11 +44,12 @@ export const TOKENIZER_FILES = [
 ] as const
 
 /** Reads a Hugging Face tokenizer: tokenizer.json, tokenizer_config.json, and the chat template from either
- * chat_template.jinja or the config. */
+ * chat_template.jinja or the config. CLIP's may be vocab.json and merges.txt in place of the first. */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const path = join(dir, 'tokenizer.json')
-  const pipelineJson = await readJson(path)
   const config = await readJson(join(dir, 'tokenizer_config.json'), { optional: true })
+  const asClip = config['tokenizer_class'] === 'CLIPTokenizer' && !existsSync(path)
+  const pipelineJson = asClip ? await clipTokenizerJson(dir, config) : await readJson(path)
   const pipeline = build(pipelineJson, config, path)
   const source = await chatTemplate(dir, config)
   let template: Template | undefined
@@ -80,6 +82,60 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
         })
       }
     },
+  }
+}
+
+/** Token ids of a text in a row of that length, as transformers gives them for padding "max_length" and truncation: what is longer is
+ * cut before the token that ends it.
+ * @throws Error if the tokenizer has no token to pad with */
+export function paddedIds(tokenizer: Tokenizer, text: string, length: number): number[] {
+  const pad = tokenizer.pad_token_id
+  if (pad === undefined)
+    throw new Error('paddedIds: the tokenizer has no pad_token, needed one. Add it to its tokenizer_config.json.')
+  const ids = tokenizer.encode(text)
+  if (ids.length > length) return [...ids.slice(0, length - 1), ids.at(-1)!]
+  return [...ids, ...Array<number>(length - ids.length).fill(pad)]
+}
+
+/** The tokenizer.json that vocab.json and merges.txt of a CLIPTokenizer stand for.
+ * @source transformers 5.23, models/clip/tokenization_clip.py */
+async function clipTokenizerJson(dir: string, config: Record<string, unknown>): Promise<object> {
+  const vocab = await readJson(join(dir, 'vocab.json'))
+  const path = join(dir, 'merges.txt')
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new Error(`${path}: ${error.message}. Check the path.`)
+  })
+  const merges = text.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#version'))
+  const special = (name: string, usual: string): [token: string, id: number] => {
+    const token = tokenText(config[name]) ?? usual
+    const id = vocab[token]
+    if (typeof id !== 'number')
+      throw new Error(`${dir}: vocab.json lacks ${token}, the ${name}. Fetch both files again.`)
+    return [token, id]
+  }
+  const [bos, eos] = [special('bos_token', '<|startoftext|>'), special('eos_token', '<|endoftext|>')]
+  const [unk] = special('unk_token', '<|endoftext|>')
+  const words = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+/u.source
+  return {
+    added_tokens: [bos, eos].map(([content, id]) => ({ content, id, special: true })),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'NFC' },
+        { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
+        { type: 'Lowercase' },
+      ],
+    },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: words }, behavior: 'Removed', invert: true },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+      ],
+    },
+    post_processor: { type: 'RobertaProcessing', sep: eos, cls: bos, trim_offsets: false, add_prefix_space: false },
+    decoder: { type: 'ByteLevel' },
+    model: { type: 'BPE', vocab, merges, unk_token: unk, continuing_subword_prefix: '', end_of_word_suffix: '</w>' },
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadTokenizer, type Message, type Tokenizer } from '../../src/io/tokenizer.js'
+import { loadTokenizer, paddedIds, type Message, type Tokenizer } from '../../src/io/tokenizer.js'
 import { fixture } from '../models/fixture.js'
 
 interface Expected {
@@ -10,6 +10,10 @@ interface Expected {
   chat: string
   chat_ids: number[]
   texts: { text: string; ids: number[] }[]
+}
+
+interface PromptIds extends Record<'clip' | 't5' | 't5_normalized', number[][]> {
+  texts: string[]
 }
 
 describe('tokenizer', () => {
@@ -80,6 +84,29 @@ describe('tokenizer', () => {
     const dir = await mkdtemp(join(tmpdir(), 'tokenizer-'))
     await writeFile(join(dir, 'tokenizer.json'), '{"model":{"type":"Unknown"}}')
     await assert.rejects(loadTokenizer(dir), /tokenizer\.json: not a tokenizer that can be used/)
+    await rm(dir, { recursive: true })
+  })
+
+  it("gives the padded ids of CLIP's and T5's tokenizers, from the files that FLUX has", async () => {
+    const { texts, ...ids } = JSON.parse(await readFile(fixture('kontext_tokens.json'), 'utf8')) as PromptIds
+    const dirs = { clip: 'kontext/tokenizer', t5: 'kontext/tokenizer_2', t5_normalized: 't5_tokenizer' } as const
+    for (const kind of ['clip', 't5', 't5_normalized'] as const) {
+      const tokenizer = await loadTokenizer(fixture(dirs[kind]))
+      for (const [i, text] of texts.entries()) {
+        const wanted = ids[kind][i]!
+        assert.deepEqual(paddedIds(tokenizer, text, wanted.length), wanted, `${kind}: ${text}`)
+      }
+    }
+  })
+
+  it('names what a CLIP tokenizer of several files lacks', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'tokenizer-'))
+    await cp(fixture('kontext/tokenizer'), dir, { recursive: true })
+    await rm(join(dir, 'merges.txt'))
+    await assert.rejects(loadTokenizer(dir), /merges\.txt: .*no such file/)
+    await writeFile(join(dir, 'merges.txt'), '')
+    await writeFile(join(dir, 'vocab.json'), '{"<|startoftext|>": 0}')
+    await assert.rejects(loadTokenizer(dir), /vocab\.json lacks <\|endoftext\|>, the eos_token/)
     await rm(dir, { recursive: true })
   })
 })
