@@ -10,6 +10,10 @@ export type { AverageOptions } from './averaged.js'
 // Preferences
 export { preferenceAccuracy } from './preferenceAccuracy.js'
 
+// Pictures
+export { peakSignalToNoise } from './peakSignalToNoise.js'
+export { structuralSimilarity, type SimilarityOptions } from './structuralSimilarity.js'
+
 // How sure
 export { bootstrapInterval, type BootstrapOptions, type Interval, type Sample } from './bootstrapInterval.js'
 export { pairedDifference } from './pairedDifference.js'

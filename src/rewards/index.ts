@@ -16,6 +16,11 @@ export { thinkAnswerFormat } from './thinkAnswerFormat.js'
 export { actionIou, actions } from './actionIou.js'
 export { flaggedLabels, moderation, type ModerationOptions } from './moderation.js'
 
+// Pictures
+export { preservation } from './preservation.js'
+export { psnr } from './psnr.js'
+export { ssim } from './ssim.js'
+
 // Several rewards
 export { advantageShares } from './advantageShares.js'
 export { checkedScores } from './checkedScores.js'

@@ -47,7 +47,9 @@ export function completionText(completion: Completion): string {
   return typeof completion === 'string' ? completion : completion.map(message => message.content).join('\n')
 }
 
-function readColumn(name: string, batch: RewardBatch, column: string): readonly unknown[] {
+/** A column of a batch.
+ * @throws naming the reward, and the column that the batch lacks or that is not as long as the completions */
+export function readColumn(name: string, batch: RewardBatch, column: string): readonly unknown[] {
   const values = batch[column]
   const rows = batch.completions.length
   if (values === undefined)
