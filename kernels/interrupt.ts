@@ -1,13 +1,17 @@
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
-import { SEEN, SETTLED, TERMINATED, WHOLE, type ToRuntime } from './threads.js'
+import { SEEN, SETTLED, TERMINATED, TERMINATING, WHOLE, type ToRuntime } from './threads.js'
 
-/** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated. */
+/** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated; and then, doubled each time,
+ * to come to rest before that happens again. */
 const GRACE = 200
+const AGAIN = 50
+const POLL = 10
 
 /** Returns the interrupt of a runtime. It first asks: the runtime aborts the signal of its cell, which frees code that
  * awaits. If the request is not seen within the grace, a loop holds the thread, and V8 ends it; again, if what it had
- * scheduled (process.nextTick) holds the thread anew.
+ * scheduled (process.nextTick) holds the thread anew. A termination may land in the runtime's own code and take the request
+ * with it: the runtime is asked again after each, and starts no work that must be whole while one is on its way.
  *
  * V8 drops the pending microtasks of what it terminates, and no `finally` runs; with async_hooks (AsyncLocalStorage)
  * in the worker, Node 20 and 22 would abort the process, so the runtime uses none. A native call cannot be cancelled. */
@@ -15,21 +19,38 @@ export function interrupter(worker: Worker, flags: Int32Array): () => void {
   const inspector = new Session()
   let worklet: string | undefined
   let count = 0
+  let landed = () => {}
   inspector.connect()
   inspector.on('NodeWorker.attachedToWorker', ({ params }) => (worklet = params.sessionId))
+  inspector.on('NodeWorker.receivedMessageFromWorker', () => landed()) // the answer to a termination
   inspector.post('NodeWorker.enable', { waitForDebuggerOnStart: false })
 
   return () => {
     const id = ++count
-    worker.postMessage({ kind: 'interrupt', id } satisfies ToRuntime)
+    const ask = () => worker.postMessage({ kind: 'interrupt', id } satisfies ToRuntime)
     let seen = false
+    let patience = AGAIN
+    let deadline = performance.now() + GRACE
+    const wait = () => {
+      deadline = performance.now() + patience
+      patience *= 2
+    }
     const timer = setInterval(() => {
-      if (Atomics.load(flags, SETTLED) >= id || worklet === undefined) return clearInterval(timer)
-      const justSeen = !seen && (seen = Atomics.load(flags, SEEN) >= id)
-      if (justSeen || Atomics.load(flags, WHOLE) > 0) return
+      if (Atomics.load(flags, SETTLED) >= id) return clearInterval(timer)
+      if (!seen && (seen = Atomics.load(flags, SEEN) >= id)) wait()
+      if (performance.now() < deadline || worklet === undefined) return
+      if (Atomics.compareExchange(flags, WHOLE, 0, TERMINATING) !== 0) return
+      if (Atomics.load(flags, SETTLED) >= id) return void Atomics.store(flags, WHOLE, 0)
+      landed = () => {
+        Atomics.store(flags, WHOLE, 0)
+        wait()
+        ask()
+      }
       Atomics.store(flags, TERMINATED, id)
       const message = JSON.stringify({ id, method: 'Runtime.terminateExecution' })
       inspector.post('NodeWorker.sendMessageToWorker', { sessionId: worklet, message })
-    }, GRACE)
+      ask() // a runtime that is idle by now needs some JavaScript for the termination to land in
+    }, POLL)
+    ask()
   }
 }

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { Reply, Router, XPublisher } from 'zeromq'
 import { gather } from './gather.js'
@@ -46,6 +47,8 @@ const worker = new Worker(new URL('./runtime.js', import.meta.url), {
 const interrupt = interrupter(worker, flags)
 const tell = (message: ToRuntime) => worker.postMessage(message)
 
+/** Milliseconds an interrupt waits for a cell that was sent just before it: the two come on different sockets. */
+const MOMENT = 50
 /** Execute requests without an answer yet, by message id: they are answered here if the worker dies. */
 const open = new Map<string, Message>()
 let executionCount = 0
@@ -86,7 +89,8 @@ async function die(code: number): Promise<void> {
     void status('idle', request)
   }
   await Promise.all(Object.values(sending))
-  setTimeout(() => process.exit(code), 100) // zeromq hands the last frames to the network
+  await setTimeout(100) // zeromq hands the last frames to the network
+  process.exit(code)
 }
 
 async function shutdown(channel: 'shell' | 'control', request: Message): Promise<void> {
@@ -96,13 +100,14 @@ async function shutdown(channel: 'shell' | 'control', request: Message): Promise
   void broadcast('shutdown_reply', content, request)
   await reply(channel, request, content)
   tell({ kind: 'shutdown' }) // lets `exit` listeners of user code run
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1000) // process.exit would wait for a native call
+  void setTimeout(1000).then(() => process.kill(process.pid, 'SIGKILL')) // process.exit would wait for a native call
 }
 
 async function control(request: Message): Promise<void> {
   await status('busy', request)
   switch (request.header.msg_type) {
     case 'interrupt_request':
+      if (open.size === 0) await setTimeout(MOMENT)
       interrupt()
       await reply('control', request, { status: 'ok' })
       break

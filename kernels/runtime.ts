@@ -14,6 +14,7 @@ import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
 import { SEEN, SETTLED, TERMINATED, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
+import { uninterrupted } from './uninterrupted.js'
 import { replyType, type Content, type Message } from './wire.js'
 
 // The worker: user code, the compiler and the engine. It answers what arrives on the shell socket; main.ts sends it.
@@ -150,20 +151,32 @@ function interruptible<T>(code: () => Promise<T>): Promise<T> {
   })
 }
 
+/** Asked again after each termination, which may have ended this function before its work was done. */
 function interrupt(id: number): void {
-  Atomics.store(flags, SEEN, id)
+  if (Atomics.load(flags, SETTLED) >= id) return
+  const { controller, reject } = run
   const error = new KeyboardInterrupt()
+  try {
+    uninterrupted(() => release(id))
+    asked?.reject(error)
+    controller.abort(error)
+  } finally {
+    // In a turn of its own: microtasks of this one are lost if code that the cell has scheduled must be terminated too.
+    setImmediate(() => {
+      if (Atomics.load(flags, SETTLED) >= id) return
+      uninterrupted(() => Atomics.store(flags, SETTLED, id))
+      reject(error)
+    })
+  }
+}
+
+/** Repairs what terminated code has left. */
+function release(id: number): void {
+  if (Atomics.load(flags, SEEN) >= id) return
+  Atomics.store(flags, SEEN, id)
   run.closeScopes()
   shown.release()
   for (const repair of repairs) repair(Atomics.load(flags, TERMINATED) === id)
-  run.controller.abort(error)
-  asked?.reject(error)
-  const { reject } = run
-  // In a turn of its own: microtasks of this one are lost if code that the cell has scheduled must be terminated too.
-  setImmediate(() => {
-    Atomics.store(flags, SETTLED, id)
-    reject(error)
-  })
 }
 
 /** After an error the requests already waiting are aborted, those that come later run. */

@@ -5,7 +5,7 @@ const flags = workerData as Int32Array
 
 /** Runs work that an interrupt must not end half-way. */
 export function uninterrupted<T>(work: () => T): T {
-  Atomics.add(flags, WHOLE, 1)
+  enter()
   try {
     return work()
   } finally {
@@ -15,10 +15,18 @@ export function uninterrupted<T>(work: () => T): T {
 
 /** The same for work that awaits. The cell is freed all the same when it does. */
 export async function uninterruptedAsync<T>(work: () => Promise<T>): Promise<T> {
-  Atomics.add(flags, WHOLE, 1)
+  enter()
   try {
     return await work()
   } finally {
     Atomics.sub(flags, WHOLE, 1)
+  }
+}
+
+/** While a termination is on its way it waits here, where nothing is lost yet: the termination ends this loop. */
+function enter(): void {
+  for (;;) {
+    const depth = Atomics.load(flags, WHOLE)
+    if (depth >= 0 && Atomics.compareExchange(flags, WHOLE, depth, depth + 1) === depth) return
   }
 }

@@ -395,6 +395,20 @@ describe('kernel', function () {
       )
     })
 
+    it('ends a cell that was sent just before, while the kernel still sets itself up', async () => {
+      const fresh = await Client.start()
+      const cell = fresh.execute('for (;;) ;')
+      await fresh.interrupt()
+      assert.equal((await cell).reply['ename'], 'KeyboardInterrupt')
+      assert.equal(value(await fresh.execute('6')), '6')
+      fresh.stop()
+    })
+
+    it('leaves the next cell alone when none runs', async () => {
+      await kernel.interrupt()
+      assert.equal(value(await run('await new Promise(r => setTimeout(r, 100)); 6')), '6')
+    })
+
     it('aborts the signal of the cell, and aborts the queue', async () => {
       const waiting = setTimeout(50).then(() => run('1'))
       await interrupted(`
