@@ -111,7 +111,7 @@ function reply({ header, idents }: Message, content: Content): void {
 async function work(): Promise<void> {
   for (let request; (request = queue.shift());) {
     running = cell = request
-    await answer(request)
+    await uninterrupted(() => answer(request)) // until it awaits: terminated before, the cell would never be answered
     running = undefined
   }
 }
