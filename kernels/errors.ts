@@ -50,7 +50,8 @@ interface Source {
   readonly text?: string | undefined
 }
 const sources = new Map<string, Source>()
-const kernel = new RegExp(`^(file://)?${fileURLToPath(new URL('.', import.meta.url))}`)
+/** The kernel's files, and the one of ours through which it calls cells. */
+const kernel = new RegExp(`^(file://)?${fileURLToPath(new URL('..', import.meta.url))}(kernels/|src/interrupt.js)`)
 
 /** Makes the stack frames of compiled code show positions of what the user wrote.
  * @param file the name under which the code runs

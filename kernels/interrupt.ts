@@ -1,10 +1,12 @@
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
-import { SEEN, SETTLED, TERMINATED, TERMINATING, WHOLE, type ToRuntime } from './threads.js'
+import { PATIENT, SEEN, SETTLED, TERMINATED, TERMINATING, WHOLE, type ToRuntime } from './threads.js'
 
 /** Milliseconds a runtime may take to notice an interrupt before its JavaScript is terminated; and then, doubled each time,
  * to come to rest before that happens again. */
 const GRACE = 200
+/** Further ones where a training run or a program is under way: a busy machine may keep its thread from noticing. */
+const PATIENCE = 2000
 const AGAIN = 50
 const POLL = 10
 
@@ -29,16 +31,17 @@ export function interrupter(worker: Worker, flags: Int32Array): () => void {
     const id = ++count
     const ask = () => worker.postMessage({ kind: 'interrupt', id } satisfies ToRuntime)
     let seen = false
-    let patience = AGAIN
+    let again = AGAIN
     let deadline = performance.now() + GRACE
     const wait = () => {
-      deadline = performance.now() + patience
-      patience *= 2
+      deadline = performance.now() + again
+      again *= 2
     }
     const timer = setInterval(() => {
       if (Atomics.load(flags, SETTLED) >= id) return clearInterval(timer)
       if (!seen && (seen = Atomics.load(flags, SEEN) >= id)) wait()
-      if (performance.now() < deadline || worklet === undefined) return
+      const patience = Atomics.load(flags, PATIENT) * PATIENCE
+      if (performance.now() < deadline + patience || worklet === undefined) return
       if (Atomics.compareExchange(flags, WHOLE, 0, TERMINATING) !== 0) return
       if (Atomics.load(flags, SETTLED) >= id) return void Atomics.store(flags, WHOLE, 0)
       landed = () => {

@@ -5,7 +5,7 @@ import { Reply, Router, XPublisher } from 'zeromq'
 import { gather } from './gather.js'
 import { info } from './info.js'
 import { interrupter } from './interrupt.js'
-import { WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
+import { SLOTS, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { decode, encode, readConnection, replyType, type Content, type Message, type Outgoing } from './wire.js'
 
 // The kernel's process: `node main.js CONNECTION_FILE`. This thread owns every socket, so that interrupts and
@@ -37,7 +37,7 @@ const broadcast = (type: string, content: Content, parent?: Message) =>
   send({ channel: 'iopub', type, content: JSON.stringify(content), parent: parent?.header })
 const status = (execution_state: string, parent?: Message) => broadcast('status', { execution_state }, parent)
 
-const flags = new Int32Array(new SharedArrayBuffer(16))
+const flags = new Int32Array(new SharedArrayBuffer(SLOTS * Int32Array.BYTES_PER_ELEMENT))
 flags[WHOLE] = 1 // until the runtime has set itself up
 const worker = new Worker(new URL('./runtime.js', import.meta.url), {
   workerData: flags,

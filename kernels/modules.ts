@@ -3,6 +3,7 @@ import { createRequire, isBuiltin } from 'node:module'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
+import { impatiently } from '../src/interrupt.js'
 import { registerSource } from './errors.js'
 import { isOwned } from './installation.js'
 import { parameters, type Lowered } from './lower.js'
@@ -50,12 +51,13 @@ export class Modules {
       lineOffset: -1,
     }) as (...values: unknown[]) => Promise<void>
     await before?.()
-    await start(
-      exports,
-      (id: string) => needed.get(id) ?? (fallback(id) as unknown),
-      (id: unknown) => this.#load(String(id), folder),
-      { url: pathToFileURL(join(folder, 'cell.ts')).href, dirname: folder, filename: join(folder, 'cell.ts') },
-    )
+    const meta = {
+      url: pathToFileURL(join(folder, 'cell.ts')).href,
+      dirname: folder,
+      filename: join(folder, 'cell.ts'),
+    }
+    const require = (id: string) => needed.get(id) ?? (fallback(id) as unknown)
+    await impatiently(() => start(exports, require, (id: unknown) => this.#load(String(id), folder), meta))
   }
 
   async #load(id: string, folder: string): Promise<Namespace> {

@@ -12,7 +12,7 @@ import { complete, inspect, isComplete, page, questioned } from './introspection
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
-import { SEEN, SETTLED, TERMINATED, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
+import { PATIENT, SEEN, SETTLED, TERMINATED, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
 import { uninterrupted } from './uninterrupted.js'
 import { replyType, type Content, type Message } from './wire.js'
@@ -61,6 +61,7 @@ Object.assign(globalThis, {
   input,
   [Symbol.for('rewardlab.signal')]: () => run.controller.signal,
   [Symbol.for('rewardlab.interrupted')]: repairs,
+  [Symbol.for('rewardlab.patience')]: (patient: boolean) => Atomics.store(flags, PATIENT, Number(patient)),
 })
 setNotebook({
   show: (value, options) => shown.show(value, options),

@@ -20,11 +20,14 @@ export type FromRuntime = Outgoing | Print
 
 /** Slots of the shared Int32Array: the last interrupt the runtime has seen; how much work is under way that must not be
  * terminated half-way, since its state would be lost (set-up, the compiler, the loading of packages, the interrupt itself), or
- * TERMINATING; the last interrupt that terminated JavaScript; and the last one after which the runtime's event loop turned again. */
+ * TERMINATING; the last interrupt that terminated JavaScript; the last one after which the runtime's event loop turned again; and 1 while work is
+ * under way that would be lost, but may hang. */
 export const SEEN = 0
 export const WHOLE = 1
 export const TERMINATED = 2
 export const SETTLED = 3
+export const PATIENT = 4
+export const SLOTS = 5
 
 /** In WHOLE: a termination is on its way. */
 export const TERMINATING = -1

@@ -1,3 +1,5 @@
+import { onInterrupt } from '../interrupt.js'
+
 /** One course of a run's rows, from where its state stands. */
 export interface Course {
   /** Why to end before the next program changes the state; the rows throw it. */
@@ -5,19 +7,6 @@ export interface Course {
   /** A program that changes the state is on the device: it comes to its end, and the rows with it. */
   updating: boolean
 }
-
-/** What the notebook kernel keeps on the global object: the running cell's signal, and callbacks for each interrupt, which
- * learn whether it had to terminate JavaScript that held the thread. */
-interface Kernel {
-  [SIGNAL]?: () => AbortSignal | undefined
-  [INTERRUPTED]?: Set<(terminated: boolean) => void>
-}
-const SIGNAL: unique symbol = Symbol.for('rewardlab.signal') as never
-const INTERRUPTED: unique symbol = Symbol.for('rewardlab.interrupted') as never
-const kernel = globalThis as Kernel
-
-/** The signal by which a notebook kernel interrupts the running cell, where there is one. */
-export const interruptSignal = (): AbortSignal | undefined => kernel[SIGNAL]?.()
 
 /** Lets interrupts end a course while it makes a row.
  *
@@ -44,10 +33,10 @@ export function interruptible(
     giveUp(course.stop.reason)
   }
   signal?.addEventListener('abort', stop, { once: true })
-  kernel[INTERRUPTED]?.add(interrupted)
+  const unheard = onInterrupt(interrupted)
   const forget = (): void => {
     signal?.removeEventListener('abort', stop)
-    kernel[INTERRUPTED]?.delete(interrupted)
+    unheard()
     stopped?.()
   }
   return { givenUp, forget }
@@ -56,12 +45,11 @@ export function interruptible(
 /** Rejects with the reason of the cell's interrupt once that had to terminate JavaScript: promises that were about to go on may
  * never do. `forget` ends the watch. */
 export function terminated(signal: AbortSignal | undefined): { rejects: Promise<never>; forget: () => void } {
-  let listener: ((terminated: boolean) => void) | undefined
+  let forget = () => {}
   const rejects = new Promise<never>((_, reject) => {
-    listener = terminated => {
+    forget = onInterrupt(terminated => {
       if (terminated) setImmediate(() => signal?.aborted && reject(signal.reason as Error))
-    }
-    kernel[INTERRUPTED]?.add(listener)
+    })
   })
-  return { rejects, forget: () => void kernel[INTERRUPTED]?.delete(listener!) }
+  return { rejects, forget }
 }

@@ -1,5 +1,6 @@
 import { newDisplay } from '../widgets/display.js'
-import { interruptible, interruptSignal, type Course } from './interrupt.js'
+import { interruptSignal, patiently } from '../interrupt.js'
+import { interruptible, type Course } from './interrupt.js'
 import type { Scored, Weights } from '../rewards/index.js'
 import type { TrainState } from './trainState.js'
 
@@ -139,7 +140,7 @@ export class Run implements AsyncIterable<Row> {
     delete course.stop
     const interrupt = interruptible(course, signal, () => this.#stopping())
     try {
-      const { done, value } = await Promise.race([source.next(), interrupt.givenUp])
+      const { done, value } = await patiently(() => Promise.race([source.next(), interrupt.givenUp]))
       if (done !== true) this.rows.push(value)
       return done !== true
     } catch (reason) {

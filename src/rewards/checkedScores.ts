@@ -1,3 +1,4 @@
+import { impatiently } from '../interrupt.js'
 import type { Reward, RewardBatch, Score } from './reward.js'
 
 /** Calls a reward and checks what it gives back.
@@ -7,7 +8,7 @@ export async function checkedScores(name: string, reward: Reward, batch: RewardB
   const rows = batch.completions.length
   let scores: unknown
   try {
-    scores = await reward(batch)
+    scores = await impatiently(() => reward(batch))
   } catch (error) {
     throw new Error(
       `reward "${name}" failed on a batch of ${rows}: ${error instanceof Error ? error.message : String(error)}`,

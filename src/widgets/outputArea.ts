@@ -1,3 +1,4 @@
+import { onInterrupt } from '../interrupt.js'
 import { boxState } from './box.js'
 import { fields, type Control } from './control.js'
 import { isDisplayable, displaySymbol } from './display.js'
@@ -6,10 +7,6 @@ import { picture } from './picture.js'
 import { plainText } from './plainText.js'
 import { Widget } from './widget.js'
 
-/** The notebook kernel's callbacks for each interrupt. */
-const INTERRUPTED: unique symbol = Symbol.for('rewardlab.interrupted') as never
-const kernel = globalThis as { [INTERRUPTED]?: Set<() => void> }
-
 /** A place inside a box for anything `display` can show. Charts are drawn here, not in the browser: they change without a
  * flicker, whatever the device does. */
 export class OutputArea extends Widget {
@@ -17,11 +14,10 @@ export class OutputArea extends Widget {
   #showing: Promise<void> | undefined
   #parts: Part[] = []
   /** An interrupt may have ended the rendering half-way. */
-  readonly #repair = () => void (this.#showing = undefined)
+  readonly #unheard = onInterrupt(() => (this.#showing = undefined))
 
   constructor() {
     super(boxState('VBox', []))
-    kernel[INTERRUPTED]?.add(this.#repair)
   }
 
   /** Replaces the content; values may be promises. Of calls that come while one is rendering only the last is shown: a slider never lags.
@@ -42,7 +38,7 @@ export class OutputArea extends Widget {
   /** Removes the area with its content. */
   override close(): void {
     super.close()
-    kernel[INTERRUPTED]?.delete(this.#repair)
+    this.#unheard()
     for (const { widget } of this.#parts) widget.close()
   }
 

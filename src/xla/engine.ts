@@ -82,6 +82,11 @@ export class Engine {
     return pending
   }
 
+  /** Compiles anew what is being compiled, if it is asked for again: who waited for it may have been terminated. */
+  forgetPending(): void {
+    this.compiling.clear()
+  }
+
   private async prepareNew(key: string, text: string, mesh: Mesh | null): Promise<Executable> {
     const start = performance.now()
     const stored = this.cache?.read(key)

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { patiently } from '../interrupt.js'
 import { autocast, autocastType } from './autocast.js'
 import { backend, onXla } from './backend.js'
 import type { XlaBackend } from './backend.js'
@@ -76,8 +77,8 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
 
   const plain = (args: A): R => (onXla() || taping() ? fn(...args) : eagerly(fn, args, donated))
   const jitted = (...args: A): R => (inline() ? plain(args) : (run(lookup(args), fn, args, name, donated) as R))
-  jitted.async = async (...args: A): Promise<R> => {
-    if (inline()) return plain(args)
+  jitted.async = async (...args: A): Promise<R> => (inline() ? plain(args) : patiently(() => later(args)))
+  const later = async (args: A): Promise<R> => {
     const { engine } = backend()
     const type = autocastType()
     if (Mesh.inUse) await engine.materializeAsync(nodesOf(args))

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 // Registers every operation's gradient. tfjs-core's own file of them is written for bundlers: Node cannot load it.
 import '@tensorflow/tfjs-layers'
+import { onInterrupt } from '../interrupt.js'
 import { endAutocast } from './autocast.js'
 import { BACKEND, XlaBackend } from './backend.js'
 import { keepGradientTypes } from './cotangents.js'
@@ -87,7 +88,12 @@ async function startXla(options: StartOptions, insist: boolean, machine = thisMa
   registerXla(engine)
   await tf.setBackend(BACKEND)
   describeTensors()
-  forgetInterruptedTraces()
+  onInterrupt(terminated => {
+    if (!terminated) return
+    Trace.current = null
+    endAutocast()
+    engine?.forgetPending()
+  })
 }
 
 function cpuOptions(cpuDevices?: number): CreateOptions {
@@ -116,15 +122,6 @@ function describeTensors(): void {
     value(this: tf.Tensor): string {
       return `Tensor ${this.dtype}[${this.shape.join(', ')}]${this.isDisposed ? ' (disposed)' : ''}`
     },
-  })
-}
-
-/** A notebook kernel that terminates code runs no `finally`: it calls these functions instead. */
-function forgetInterruptedTraces(): void {
-  const interrupted = (globalThis as Record<symbol, Set<() => void> | undefined>)[Symbol.for('rewardlab.interrupted')]
-  interrupted?.add(() => {
-    Trace.current = null
-    endAutocast()
   })
 }
 

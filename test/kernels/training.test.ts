@@ -88,6 +88,20 @@ describe('interrupt of a training run', function () {
     assert.equal(await losses('second'), uninterrupted)
   })
 
+  it('waits where the thread of a run is slow, and loses nothing', async () => {
+    // 16 rows: half a second in one turn
+    await run(`const slow = base.tokenizer.decode
+      Object.assign(base.tokenizer, { decode: (...ids: Parameters<typeof slow>) => {
+        console.log('decoding')
+        for (const until = Date.now() + 30; Date.now() < until; ) ;
+        return slow(...ids)
+      } })
+      const fourth = train()`)
+    await interrupted('await fourth.done()', () => shown('decoding\n'))
+    await run('Object.assign(base.tokenizer, { decode: slow })')
+    assert.equal(await losses('fourth'), uninterrupted)
+  })
+
   it('of another cell leaves a run in the background as it is', async () => {
     await run('const third = train(); const background = third.done()')
     await interrupted('console.log("looping"); while (true) ;', () => shown('looping\n'))
