@@ -28,6 +28,9 @@ function parse(text: string, path: string): unknown {
   }
 }
 
+/** The fields of a JSON file, such as config.json. */
+export const readFields = async (path: string): Promise<Fields> => new Fields(await readJson(path), path)
+
 /** Checked access to the fields of a JSON object; every error names the file, the field, what was found and needed. */
 export class Fields {
   constructor(

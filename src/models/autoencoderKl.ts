@@ -24,6 +24,7 @@ export interface AutoencoderKlConfig {
 }
 
 export interface AutoencoderKl extends ForwardModel {
+  readonly config: AutoencoderKlConfig
   /** The distribution of latents of images, in channels first as diffusers has them; `mean` is its mode.
    * @param sample [B, in_channels, H, W] in −1 … 1
    * @returns [B, latent_channels, H/f, W/f] each, f = 2^(levels − 1) */
@@ -170,6 +171,7 @@ export function autoencoderKl(config: AutoencoderKlConfig): AutoencoderKl {
 
   return {
     architecture: 'AutoencoderKL',
+    config,
     parameters: autoencoderParameters(config),
     inputs: {
       sample: { type: 'float32', shape: ['images', config.in_channels, 'height', 'width'], optional: true },

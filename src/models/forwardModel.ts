@@ -1,13 +1,13 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, withoutPrefix, type Parameter, type WeightType } from '../io/checkpoint.js'
-import { Fields, readJson } from '../io/json.js'
+import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { autoencoderKl, autoencoderKlConfig } from './autoencoderKl.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
 import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
-import { loadCausalModel } from './loadCausalModel.js'
+import { layerMatrix, loadCausalModel } from './loadCausalModel.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
 
 /** A model that maps named tensors to named tensors, under the names that Hugging Face's forward has. */
@@ -35,25 +35,40 @@ export interface ForwardInput {
   below?: number
 }
 
+/** A model and its weights. */
+export interface Loaded<M extends ForwardModel = ForwardModel> {
+  model: M
+  weights: TensorTree
+}
+
+export interface LoadOptions {
+  dtype?: WeightType
+  /** The layers' matrices are quantised while they are read. */
+  quantization?: 'nf4' | null
+}
+
 /** Reads a Hugging Face directory of a model: config.json says which, safetensors hold the weights.
  * @throws Error naming the file and field, or all tensors, that do not fit */
-export async function loadForwardModel(
-  dir: string,
-  options: { dtype?: WeightType } = {},
-): Promise<{ model: ForwardModel; weights: TensorTree }> {
-  const path = join(dir, 'config.json')
-  const fields = new Fields(await readJson(path), path)
-  const diffusers = fields.get('_class_name') !== undefined
+export async function loadForwardModel(dir: string, options: LoadOptions = {}): Promise<Loaded> {
+  const fields = await readFields(join(dir, 'config.json'))
   const model = forwardModel(fields)
-  if (!model) {
-    const causal = await loadCausalModel(dir, options)
-    return { model: causalForward(causal.model), weights: causal.weights }
-  }
-  const source = await openCheckpoint(dir, diffusers ? 'diffusion_pytorch_model' : 'model')
+  if (model) return { model, weights: await loadForwardWeights(dir, fields, model, options) }
+  const causal = await loadCausalModel(dir, options)
+  return { model: causalForward(causal.model), weights: causal.weights }
+}
+
+/** The weights of a model that the fields of a directory's config.json stand for. */
+export async function loadForwardWeights(
+  dir: string,
+  fields: Fields,
+  { parameters, prefix, ignored }: ForwardModel,
+  { dtype, quantization }: LoadOptions,
+): Promise<TensorTree> {
+  const source = await openCheckpoint(dir, fields.get('_class_name') ? 'diffusion_pytorch_model' : 'model')
   try {
-    const { parameters, prefix, ignored } = model
     const named = prefix === undefined ? source : withoutPrefix(source, prefix)
-    return { model, weights: await loadWeights(named, parameters, { ignore: ignored, dtype: options.dtype }) }
+    const quantized = quantization ? layerMatrix : () => false
+    return await loadWeights(named, parameters, { ignore: ignored, dtype, quantized })
   } finally {
     await source.close()
   }

@@ -9,6 +9,7 @@ export {
 } from './clip.js'
 export type { CausalModel, DecodeStep, KeyValueCache, TokenInput } from './causalModel.js'
 export { loadCausalModel } from './loadCausalModel.js'
+export { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'
 export { fluxTransformer, fluxTransformerConfig, type FluxTransformerConfig } from './fluxTransformer.js'
 export {
   FORWARD_CLASSES,
@@ -16,9 +17,12 @@ export {
   loadForwardModel,
   type ForwardInput,
   type ForwardModel,
+  type Loaded,
 } from './forwardModel.js'
 export {
   PREFERRED_KONTEXT_RESOLUTIONS,
+  decodeLatents,
+  encodeImages,
   kontextVelocity,
   latentImageIds,
   packLatents,
@@ -26,6 +30,7 @@ export {
   unpackLatents,
   type KontextConditions,
 } from './kontext.js'
+export { loadKontext, type Kontext, type KontextOptions, type TextFeatures } from './loadKontext.js'
 export { initAdapter, loadAdapter, mergeAdapter, saveAdapter, type Adapter, type LoraConfig } from './lora.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'

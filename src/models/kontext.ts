@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { TensorTree } from '../xla/index.js'
-import type { ForwardModel } from './forwardModel.js'
+import { astype, tensorsOf, typeOf, type TensorTree } from '../xla/index.js'
+import type { AutoencoderKl } from './autoencoderKl.js'
+import type { ForwardModel, Loaded } from './forwardModel.js'
 
 /* FLUX.1 Kontext: a flow model of images that sees another image, its reference, as more tokens of the same sequence. These are its parts
  * as pure functions, for the pipeline and for policies.
@@ -70,6 +71,25 @@ export function preferredResolution(width: number, height: number): { width: num
   const apart = ([w, h]: readonly [number, number]) => Math.abs(width / height - w / h)
   const [w, h] = PREFERRED_KONTEXT_RESOLUTIONS.reduce((best, size) => (apart(size) < apart(best) ? size : best))
   return { width: w, height: h }
+}
+
+/** Latents of images as the transformer sees them: the mode, shifted and scaled.
+ * @param images [B, H, W, 3], 0 … 1
+ * @returns [B, C, h, w] in the type of the autoencoder's weights */
+export function encodeImages({ model, weights }: Loaded<AutoencoderKl>, images: tf.Tensor): tf.Tensor {
+  const { shift_factor, scaling_factor } = model.config
+  const sample = tf.transpose(tf.sub(tf.mul(images, 2), 1), [0, 3, 1, 2])
+  const { mean } = model.encode(weights, astype(sample, typeOf(tensorsOf(weights)[0]!)))
+  return tf.mul(tf.sub(mean, shift_factor), scaling_factor)
+}
+
+/** Images of such latents.
+ * @param latents [B, C, h, w]
+ * @returns [B, H, W, 3] f32, about 0 … 1, not clipped */
+export function decodeLatents({ model, weights }: Loaded<AutoencoderKl>, latents: tf.Tensor): tf.Tensor {
+  const { shift_factor, scaling_factor } = model.config
+  const sample = model.decode(weights, tf.add(tf.div(latents, scaling_factor), shift_factor))
+  return tf.add(tf.div(astype(tf.transpose(sample, [0, 2, 3, 1]), 'f32'), 2), 0.5)
 }
 
 /** What the transformer sees besides the target. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '../io/checkpoint.js'
-import { Fields, readJson } from '../io/json.js'
+import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
 import { qwen2, qwen2Config } from './qwen2.js'
@@ -12,9 +12,7 @@ export async function loadCausalModel(
   dir: string,
   options: ModelOptions & { dtype?: WeightType; quantization?: 'nf4' | null } = {},
 ): Promise<{ model: CausalModel; weights: TensorTree }> {
-  const path = join(dir, 'config.json')
-  const fields = new Fields(await readJson(path), path)
-  const model = causalModel(fields, options)
+  const model = causalModel(await readFields(join(dir, 'config.json')), options)
   const source = await openCheckpoint(dir)
   try {
     const { layers, ignored, parameters } = model
@@ -27,7 +25,7 @@ export async function loadCausalModel(
 }
 
 /** What bitsandbytes quantises: linear layers, and not the head. */
-const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') && shape.length === 2
+export const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') && shape.length === 2
 
 function causalModel(fields: Fields, options: ModelOptions): CausalModel {
   switch (fields.get('model_type')) {

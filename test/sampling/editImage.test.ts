@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import * as tf from '@tensorflow/tfjs-core'
+import type { RgbImage } from '../../src/io/images.js'
+import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
+import { loadKontext, type Kontext } from '../../src/models/index.js'
+import { editImage, type EditOptions } from '../../src/sampling/index.js'
+import { start } from '../../src/xla/index.js'
+import { fixture } from '../models/fixture.js'
+
+const GREY_LEVEL = 1 // of 255: rounded float32 values of other summation orders
+
+describe('editImage', () => {
+  let expected: TensorSource
+  let kontext: Kontext
+  let prompts: string[]
+  before(async () => {
+    await start()
+    expected = await openSafetensors(fixture('kontext_expected.safetensors'))
+    prompts = (JSON.parse(await readFile(fixture('kontext_tokens.json'), 'utf8')) as { texts: string[] }).texts
+    kontext = await loadKontext(fixture('kontext'))
+  })
+  after(async () => {
+    await expected.close()
+    kontext.dispose()
+  })
+
+  async function picture(name: string): Promise<RgbImage> {
+    const [height, width] = expected.tensors.get(name)!.shape as [number, number]
+    return { width, height, data: new Uint8ClampedArray(await expected.read(name)) }
+  }
+  const common = { height: 30, width: 50, max_area: 1024, num_inference_steps: 4, max_sequence_length: 32, auto_resize: false } // prettier-ignore
+
+  async function agrees(name: string, prompt: string, options: Partial<EditOptions>): Promise<void> {
+    const latents = tf.tensor(await expected.read('edit.latents'), expected.tensors.get('edit.latents')!.shape)
+    const [found, wanted] = [await editImage(kontext, await picture('edit.image'), prompt, { ...common, ...options, latents }), await picture(name)] // prettier-ignore
+    assert.deepEqual([found.width, found.height], [wanted.width, wanted.height])
+    const apart = wanted.data.reduce((worst, x, i) => Math.max(worst, Math.abs(x - found.data[i]!)), 0)
+    assert.ok(apart <= GREY_LEVEL, `${name}: ${apart} grey levels apart`)
+    latents.dispose()
+  }
+
+  it("gives diffusers' image after four steps", () => agrees('edit.guided', prompts[0]!, { guidance_scale: 2.5 }))
+
+  it('the same with true classifier-free guidance', () =>
+    agrees('edit.negative', prompts[1]!, { negative_prompt: 'blurry, ugly', true_cfg_scale: 3 }))
+
+  it('gives one image a seed, and leaves no tensor behind', async () => {
+    const image = await picture('edit.image')
+    const draw = (seed: number) => editImage(kontext, image, prompts[0]!, { ...common, num_inference_steps: 2, seed })
+    const first = await draw(1)
+    const before = tf.memory().numTensors
+    const [again, other] = [await draw(1), await draw(2)]
+    assert.equal(tf.memory().numTensors, before)
+    assert.deepEqual(again.data, first.data)
+    assert.notDeepEqual(other.data, first.data)
+  })
+
+  it('refuses what cannot be drawn', async () => {
+    const image = await picture('edit.image')
+    const small = { width: 5, height: 9, data: new Uint8ClampedArray(5 * 9 * 3) }
+    await assert.rejects(editImage(kontext, small, ''), /the image is 5 × 9 pixels, needed at least 8 a side/)
+    await assert.rejects(editImage(kontext, image, '', { max_area: 30 }), /max_area 30 leave 0 × 0, needed at least 8/)
+    await assert.rejects(editImage(kontext, image, '', { num_inference_steps: 0 }), /num_inference_steps is 0/)
+    await assert.rejects(editImage(kontext, image, '', { steps: 4 } as object), /unknown key "steps"/)
+  })
+}).timeout(60_000)
