@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { readJsonl } from '../datasets/index.js'
 import { isConversation } from '../io/tokenizer.js'
 import { loadPolicy, type LanguageSampleOptions, type Prompt } from '../policies/index.js'
 import { disposeTree } from '../xla/index.js'
 import { numberOf, parse, type Command } from './command.js'
+import { EDIT_HELP, EDIT_OPTIONS, generateImage } from './generateImage.js'
 
 type Sampling = 'greedy' | 'temperature' | 'top_p' | 'top_k' | 'max_completion_length' | 'seed'
 
@@ -35,9 +38,22 @@ export async function* generate(
   }
 }
 
+const text = { type: 'string' } as const
+const COMPLETION_OPTIONS = {
+  messages: text,
+  greedy: { type: 'boolean' },
+  temperature: text,
+  top_p: text,
+  top_k: text,
+  max_new_tokens: text,
+  batch_size: text,
+} as const
+const SHARED_OPTIONS = { seed: text, adapter: text } as const
+
 export const generateCommand: Command = {
-  summary: 'complete prompts or conversations with a model',
+  summary: 'complete prompts or conversations with a model; edit an image with a pipeline',
   help: `Usage: rewardlab generate MODEL_DIR --messages FILE.jsonl [options]
+       rewardlab generate PIPELINE_DIR --image FILE --prompt TEXT --output FILE.png [options]
 
 Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}.
   --greedy              take the likeliest token
@@ -48,25 +64,24 @@ Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} thro
   --seed N              default 0: the same seed gives the same text
   --batch_size N        prompts at a time; default 16
   --adapter DIR         a PEFT LoRA adapter on top
-  --json                one line of JSON a prompt: prompt, completion`,
+  --json                one line of JSON a prompt: prompt, completion
+
+${EDIT_HELP}`,
   async run(args, print) {
-    const text = { type: 'string' } as const
-    const { values, positionals } = parse(args, ['MODEL_DIR'], {
-      messages: text,
-      greedy: { type: 'boolean', default: false },
-      temperature: text,
-      top_p: text,
-      top_k: text,
-      max_new_tokens: text,
-      seed: text,
-      batch_size: text,
-      adapter: text,
-    })
+    const all = { ...COMPLETION_OPTIONS, ...EDIT_OPTIONS, ...SHARED_OPTIONS }
+    const { values, positionals } = parse(args, ['MODEL_DIR'], all)
+    const [dir] = positionals as [string]
+    const isPipeline = existsSync(join(dir, 'model_index.json'))
+    const others = Object.keys(isPipeline ? COMPLETION_OPTIONS : EDIT_OPTIONS)
+    const stray = others.find(name => values[name as keyof typeof values] !== undefined)
+    if (stray !== undefined)
+      throw new Error(`--${stray} is not for ${dir}, ${isPipeline ? 'a pipeline' : 'no pipeline'}. See --help.`)
+    if (isPipeline) return generateImage(dir, values, print)
     if (values.messages === undefined) throw new Error('--messages FILE.jsonl is missing. See --help.')
     const number = (name: 'temperature' | 'top_p' | 'top_k' | 'max_new_tokens' | 'seed' | 'batch_size') =>
       values[name] === undefined ? undefined : numberOf(name, values[name])
-    const completions = generate(positionals[0]!, readPrompts(values.messages), {
-      greedy: values.greedy,
+    const completions = generate(dir, readPrompts(values.messages), {
+      greedy: values.greedy ?? false,
       temperature: number('temperature'),
       top_p: number('top_p'),
       top_k: number('top_k'),

@@ -3,8 +3,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateCommand } from '../../src/cli/generate.js'
+import { readImage, writePng } from '../../src/io/images.js'
 import { openSafetensors } from '../../src/io/safetensors.js'
 import { loadTokenizer, type Message } from '../../src/io/tokenizer.js'
+import { loadKontext } from '../../src/models/index.js'
+import { editImage } from '../../src/sampling/index.js'
+import { start } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 import { rewardlab } from './rewardlab.js'
 
@@ -56,9 +60,28 @@ describe('rewardlab generate', () => {
     assert.notEqual(a, c)
   })
 
+  it("edits an image with a pipeline: diffusers' options, a PNG", async () => {
+    const image = { width: 40, height: 24, data: new Uint8ClampedArray(40 * 24 * 3).map((_, i) => (i * 7) % 256) }
+    const [input, output] = [join(dir, 'in.png'), join(dir, 'new', 'out.png')]
+    await writePng(input, image)
+    const sizes = ['--max_area', '1000', '--no_auto_resize', '--max_sequence_length', '16']
+    const how = ['--num_inference_steps', '2', '--seed', '3', '--negative_prompt', 'blurry', '--true_cfg_scale', '2']
+    const args = ['--image', input, '--prompt', 'make it red', '--output', output, ...sizes, ...how]
+    const { code, stdout, stderr } = await rewardlab(['generate', fixture('kontext'), ...args, '--json'])
+    assert.equal(code, 0, stderr + stdout)
+    assert.deepEqual(JSON.parse(stdout), { output, width: 40, height: 24 })
+    const options = { seed: 3, negative_prompt: 'blurry', true_cfg_scale: 2, num_inference_steps: 2, max_area: 1000, auto_resize: false, max_sequence_length: 16 } // prettier-ignore
+    await start()
+    const kontext = await loadKontext(fixture('kontext'))
+    assert.deepEqual(await readImage(output), await editImage(kontext, image, 'make it red', options))
+    kontext.dispose()
+  })
+
   it('refuses what does not fit', async () => {
     const good = await jsonLines('good.jsonl', [{ prompt: 'a' }])
     const long = { prompt: 'many words '.repeat(60) }
+    const pipeline = fixture('kontext')
+    const edit = [pipeline, '--prompt', 'a', '--output', join(dir, 'none.png')]
     const cases: [args: string[], message: RegExp][] = [
       [[model], /--messages FILE\.jsonl is missing/],
       [[model, '--messages', join(dir, 'none.jsonl')], /none\.jsonl: cannot be read/],
@@ -80,6 +103,12 @@ describe('rewardlab generate', () => {
       [[model, '--messages', good, '--batch_size', '0'], /batch_size is 0, needed an integer ≥ 1/],
       [[model, '--messages', good, '--max_new_tokens', '0'], /max_completion_length is 0, needed an integer ≥ 1/],
       [[model, '--messages', good, '--beams', '3'], /--beams/],
+      [[model, '--image', good], /--image is not for .*qwen2, no pipeline/],
+      [[pipeline, '--messages', good], /--messages is not for .*kontext, a pipeline/],
+      [[pipeline, '--image', good, '--prompt', 'a'], /--output is missing/],
+      [[...edit, '--image', good], /good\.jsonl: .*Needed a whole PNG/],
+      [[...edit, '--image', good, '--height', 'x'], /--height is "x", needed a number/],
+      [[...edit, '--image', good, '--dtype', 'half'], /dtype is "half", needs one of float32, bfloat16/],
     ]
     for (const [args, message] of cases)
       await assert.rejects(
