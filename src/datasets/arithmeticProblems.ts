@@ -1,5 +1,6 @@
 import type { Message } from '../io/tokenizer.js'
 import { rng, type Rng } from './rng.js'
+import { splitOf, type Splits } from './splits.js'
 
 export type Operation = 'add' | 'sub' | 'mul' | 'div'
 export const OPERATIONS: readonly Operation[] = ['add', 'sub', 'mul', 'div']
@@ -26,12 +27,6 @@ export interface ArithmeticOptions {
   seed: number
   /** Problems in all; a tenth each go to dev and test. */
   size: number
-}
-
-export interface Splits<T> {
-  train: T[]
-  dev: T[]
-  test: T[]
 }
 
 /** Arithmetic word problems: 14 templates (5 misleading) over 4 operations, all questions distinct.
@@ -152,12 +147,4 @@ function drawProblem(random: Rng): ArithmeticProblem {
     tempting,
     misleading,
   }
-}
-
-/** Which split a question belongs to: FNV-1a of its text, one bucket of ten each for dev and test. */
-function splitOf(question: string): keyof Splits<never> {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < question.length; i++) hash = Math.imul(hash ^ question.charCodeAt(i), 0x01000193)
-  const bucket = ((hash ^ (hash >>> 16)) >>> 0) % 10
-  return bucket === 0 ? 'test' : bucket === 1 ? 'dev' : 'train'
 }

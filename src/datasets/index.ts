@@ -1,8 +1,10 @@
 // Generated problems
 export { arithmeticProblems, OPERATIONS } from './arithmeticProblems.js'
-export type { ArithmeticOptions, ArithmeticProblem, Operation, Splits } from './arithmeticProblems.js'
+export type { ArithmeticOptions, ArithmeticProblem, Operation } from './arithmeticProblems.js'
 export { corruptedReplies, type CorruptionRates, type Reply } from './corruptedReplies.js'
 export { packedEquations } from './packedEquations.js'
+export { editScenes, readScene, type EditScene, type Scene, type Thing } from './editScenes.js'
+export type { Splits } from './splits.js'
 
 // Files
 export { gsm8k, type Gsm8kOptions, type Gsm8kRow } from './gsm8k.js'

@@ -63,14 +63,14 @@ export function dpo<Prompt, Output>(
   const drawn = rewards === null ? pairsPerStep : pairsPerStep / config.pairs_per_prompt
   const draw = drawRows(dataset, config)
 
-  const given = ({ position }: Progress): Batch<PairRows> => {
+  const given = async ({ position }: Progress): Promise<Batch<PairRows>> => {
     const rows = draw(position, drawn) as unknown as readonly PairRow<Prompt, Output>[]
     const prompts = rows.map(row => row.prompt)
     const [chosen, rejected] = [rows.map(row => row.chosen), rows.map(row => row.rejected)]
     return {
       rows: {
-        chosen: policy.encode(prompts, chosen),
-        rejected: policy.encode(prompts, rejected),
+        chosen: await policy.encode(prompts, chosen),
+        rejected: await policy.encode(prompts, rejected),
         pairWeight: tf.ones([drawn]),
       },
       drawn,
@@ -114,7 +114,7 @@ export function dpo<Prompt, Output>(
     state,
     rewards,
     resume: live => void (rewards && restoreWeights(rewards, live['weights']!)),
-    next: progress => (rewards === null ? Promise.resolve(given(progress)) : onPolicy(rewards, progress)),
+    next: progress => (rewards === null ? given(progress) : onPolicy(rewards, progress)),
   })
 }
 

@@ -51,13 +51,13 @@ export function sft<Prompt, Output>(
         const tokens = tf.sum(length)
         return { sum: tf.neg(tf.sum(score)), normalizer: tokens, tokens, metrics: {} }
       },
-    next: ({ position }) => {
+    next: async ({ position }) => {
       const rows = draw(position, rowsPerStep)
-      const outputs = policy.encode(
+      const outputs = await policy.encode(
         rows.map(row => row.prompt),
         rows.map(row => row.completion),
       )
-      return Promise.resolve({ rows: { outputs }, drawn: rowsPerStep, metrics: {} })
+      return { rows: { outputs }, drawn: rowsPerStep, metrics: {} }
     },
   })
 }

@@ -1,3 +1,4 @@
+export { KontextPolicy, loadKontextPolicy, type FlowRows, type FlowSampleOptions, type ImagePrompt, type KontextPolicyOptions } from './kontextPolicy.js' // prettier-ignore
 export { bucket, LanguagePolicy, type LanguageSampleOptions, type Prompt, type TokenRows } from './languagePolicy.js'
 export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
 export type { Message } from '../io/tokenizer.js'

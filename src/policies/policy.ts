@@ -14,7 +14,7 @@ export interface Policy<Prompt = unknown, Output = unknown> {
   /** Log-probabilities of stored trajectories under the given weights: pure and differentiable, callable inside `jit`. */
   evaluate(weights: Weights, trajectories: Trajectories, options?: { entropy?: boolean }): Evaluation
   /** Turns given outputs (a data set's rows) into the static-shape tree that `score` and `evaluate` take. */
-  encode(prompts: readonly Prompt[], outputs: readonly Output[]): TensorTree
+  encode(prompts: readonly Prompt[], outputs: readonly Output[]): TensorTree | Promise<TensorTree>
   /** How likely stored outputs are, for pairs and supervised training: pure and differentiable, callable inside `jit`.
    * @returns score [B]: Σ log-prob over the completion (tokens) or −½·mean‖v−u‖² (flows, (t, noise) drawn from `key`);
    * length [B]: tokens of the completion, or 1 */

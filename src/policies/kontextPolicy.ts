@@ -1,0 +1,420 @@
+import { cp, mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
+import { saveWeights } from '../io/checkpoint.js'
+import { imagesToTensor, tensorToImages, type RgbImage } from '../io/images.js'
+import {
+  kontextVelocity,
+  latentImageIds,
+  loadKontext,
+  packLatents,
+  unpackLatents,
+  type Kontext,
+} from '../models/index.js'
+import { cpsStep, flowMatchSigmas, sdeStep, type FlowStep } from '../sampling/index.js'
+import { astype, copy, disposeTree, jit, mapTensors, random, scan, start, type TensorTree } from '../xla/index.js'
+import { overlay } from './overlay.js'
+import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+
+/* Letters: n prompts, G generations, B = n·G rows, S steps that are trained on, P tokens of the target, R of the reference, T of the
+ * text, C numbers a token. */
+
+/** A picture and what to do with it. */
+export interface ImagePrompt {
+  image: RgbImage
+  prompt: string
+}
+
+/** How pictures are drawn. */
+export interface FlowSampleOptions extends SampleOptions {
+  /** Pictures per prompt. Default 1. */
+  num_generations?: number
+  /** Denoising steps. Default 28; 6 to 10 do while training. */
+  num_inference_steps?: number
+  /** Of models distilled from classifier-free guidance. Default 3.5. */
+  guidance_scale?: number
+  /** How a random step is taken: `sde` as in Flow-GRPO, `cps` as in Flow-CPS. Default sde. */
+  sde_type?: 'sde' | 'cps'
+  /** How random these steps are. Default 0.7. */
+  noise_level?: number
+  /** The steps that are random, and trained on: from the first index up to, without, the second; others follow the ODE. Default all. */
+  sde_window?: readonly [number, number] | null
+  /** Whether the pictures of a prompt start from the same noise. Default false. */
+  shared_noise?: boolean
+  /** Follow the ODE in all steps; nothing can be trained on such samples but pairs. Default false. */
+  greedy?: boolean
+}
+
+const DEFAULTS = {
+  num_generations: 1,
+  num_inference_steps: 28,
+  guidance_scale: 3.5,
+  sde_type: 'sde' as 'sde' | 'cps',
+  noise_level: 0.7,
+  sde_window: null as readonly [number, number] | null,
+  shared_noise: false,
+  greedy: false,
+  seed: 0,
+}
+
+/** Options that mean something to tokens: here only as they are by default. (The bound on a completion's length is not looked at.) */
+const OF_TOKENS = { temperature: 1, top_p: 1, top_k: 0 }
+
+/** Pictures with what they were asked for; rows B. */
+export type FlowRows = {
+  latents: tf.Tensor // [B, P, C], the picture's
+  reference: tf.Tensor // [B, R, C], the source's
+  ids: tf.Tensor // [B, P + R, 3]
+  text: tf.Tensor // [B, T, joint_attention_dim]
+  pooled: tf.Tensor // [B, pooled_projection_dim]
+  guidance: tf.Tensor // [B]
+  /** The random steps, under the way they were taken. */
+  sde?: StepRows
+  cps?: StepRows
+}
+
+type StepRows = {
+  x: tf.Tensor // [B, S, P, C]
+  next: tf.Tensor // [B, S, P, C]
+  sigma: tf.Tensor // [B, S]
+  sigmaNext: tf.Tensor // [B, S]
+  eta: tf.Tensor // [B, S]
+}
+
+export interface KontextPolicyOptions {
+  /** Draws of noise and noise level that `score` averages over. Default 4. */
+  score_draws?: number
+  /** Tokens of T5 a prompt. Default 512. */
+  max_sequence_length?: number
+  /** Training keeps each block's input for the gradient, and computes the rest anew. Default true. */
+  gradient_checkpointing?: boolean
+}
+
+/** Loads a directory of a FluxKontextPipeline as a policy whose transformer is trained, and starts the engine if nothing has.
+ * @throws Error naming all parts that are missing or do not fit */
+export async function loadKontextPolicy(dir: string, options: KontextPolicyOptions = {}): Promise<KontextPolicy> {
+  const { gradient_checkpointing, ...settings } = resolveConfig(
+    'loadKontextPolicy',
+    { score_draws: 4, max_sequence_length: 512, gradient_checkpointing: true },
+    options,
+  )
+  requireWhole('loadKontextPolicy', 'score_draws', settings.score_draws, 1)
+  requireWhole('loadKontextPolicy', 'max_sequence_length', settings.max_sequence_length, 1)
+  await start()
+  const kontext = await loadKontext(dir, { gradient_checkpointing })
+  return new KontextPolicy(kontext, { trainable: kontext.transformer.weights, frozen: {} }, settings)
+}
+
+type Settings = Required<Omit<KontextPolicyOptions, 'gradient_checkpointing'>>
+
+/** FLUX.1 Kontext as a policy: denoising steps are its steps. Made by {@link loadKontextPolicy}.
+ * @source Flow-GRPO, arXiv 2505.05470; Diffusion-DPO, arXiv 2311.12908 */
+export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
+  weights: Weights
+  readonly #kontext: Kontext
+  readonly #settings: Settings
+  readonly #family: Family
+  #reference: Weights | undefined
+
+  constructor(kontext: Kontext, weights: Weights, settings: Settings, family?: Family) {
+    this.#kontext = kontext
+    this.weights = weights
+    this.#settings = settings
+    this.#family = family ?? { users: 0, rollout: rolloutProgram(kontext) }
+    this.#family.users++
+  }
+
+  /** A copy of the weights, made when first asked for, so ask before training (optimizers do); a fork makes its own. */
+  get reference(): Weights {
+    return (this.#reference ??= { trainable: copied(this.weights.trainable), frozen: this.weights.frozen })
+  }
+
+  /** @throws Error for unknown or unsound options, or pictures that differ in size or are not of whole tokens */
+  async sample(prompts: readonly ImagePrompt[], options: FlowSampleOptions): Promise<Samples<RgbImage>> {
+    const settings = resolveConfig('sample', { max_completion_length: 0, ...OF_TOKENS, ...DEFAULTS }, options)
+    const [from, to] = checkedSettings(settings)
+    const { num_generations: G, num_inference_steps: steps, guidance_scale, noise_level, seed } = settings
+    const conditions = await this.#conditions(prompts, guidance_scale)
+    const [h, w] = this.#places(prompts[0]!.image)
+    const sigmas = flowMatchSigmas(this.#kontext.scheduler, steps, (h * w) / 4)
+    const draw = {
+      sigma: tf.tensor1d(sigmas.slice(0, -1)),
+      sigmaNext: tf.tensor1d(sigmas.slice(1)),
+      eta: tf.tensor1d(sigmas.slice(1).map((_, i) => (i >= from && i < to ? noise_level : 0))),
+      key: random.key(seed),
+    }
+    const plan: Plan = { G, from, to, type: settings.sde_type, shared: settings.shared_noise }
+    const whole = this.#whole(this.weights)
+    const { logProbs, ...rows } = await this.#family.rollout.async(whole, conditions, draw, plan)
+    disposeTree([conditions, draw])
+    const B = prompts.length * G
+    return {
+      outputs: await this.#pictures(rows.latents, h, w),
+      trajectories: { outputs: rows, logProbs, mask: tf.ones([B, to - from]), finished: tf.ones([B]) },
+    }
+  }
+
+  evaluate(weights: Weights, trajectories: Trajectories): Evaluation {
+    return tf.tidy(() => {
+      const rows = trajectories.outputs as FlowRows
+      const [type, taken] = rows.cps ? (['cps', rows.cps] as const) : (['sde', rows.sde!] as const)
+      const [B, S] = taken.sigma.shape as [number, number]
+      const flat = (t: tf.Tensor) => tf.reshape(t, [B * S, ...t.shape.slice(2)])
+      const step = mapTensors<StepRows>(taken, flat)
+      const v = this.#velocity(
+        weights,
+        step.x,
+        step.sigma,
+        mapTensors(conditionsOf(rows), t => repeated(t, S)),
+      )
+      const { logProb, mean, std } = STEPS[type]({ ...step, v })
+      const unflat = (t: tf.Tensor) => tf.reshape(t, [B, S, ...t.shape.slice(1)])
+      return { logProbs: unflat(logProb), mask: trajectories.mask, mean: unflat(mean), std: unflat(std) }
+    })
+  }
+
+  /** @throws Error if there are not as many pictures as prompts, or sizes differ */
+  async encode(prompts: readonly ImagePrompt[], outputs: readonly RgbImage[]): Promise<FlowRows> {
+    if (prompts.length !== outputs.length)
+      throw new Error(`encode: ${outputs.length} pictures for ${prompts.length} prompts, needed one each.`)
+    const pixels = imagesToTensor(outputs)
+    const encoded = await this.#kontext.encode(pixels)
+    const latents = tf.tidy(() => packLatents(encoded))
+    disposeTree([pixels, encoded])
+    return { ...(await this.#conditions(prompts, DEFAULTS.guidance_scale)), latents }
+  }
+
+  /** −½·mean‖v − u‖², averaged over `score_draws` draws of noise and of a logit-normal noise level: the same for rows of the same
+   * index wherever the key is the same, as for both sides of a pair. */
+  score(weights: Weights, outputs: TensorTree, key: tf.Tensor): { score: tf.Tensor; length: tf.Tensor } {
+    return tf.tidy(() => {
+      const rows = outputs as FlowRows
+      const D = this.#settings.score_draws
+      const [B, P, C] = rows.latents.shape as [number, number, number]
+      const [a, b] = random.split(key) as [tf.Tensor, tf.Tensor]
+      const noise = random.normal(a, [B * D, P, C])
+      const sigma = tf.sigmoid(random.normal(b, [B * D]))
+      const at = tf.reshape(sigma, [-1, 1, 1])
+      const clean = astype(repeated(rows.latents, D), 'f32')
+      const noisy = tf.add(tf.mul(clean, tf.sub(1, at)), tf.mul(noise, at))
+      const v = this.#velocity(
+        weights,
+        noisy,
+        sigma,
+        mapTensors(conditionsOf(rows), t => repeated(t, D)),
+      )
+      const error = tf.mean(tf.squaredDifference(v, tf.sub(noise, clean)), [1, 2]) // [B·D]
+      return { score: tf.mul(tf.mean(tf.reshape(error, [B, D]), 1), -0.5), length: tf.ones([B]) }
+    })
+  }
+
+  fork(): KontextPolicy {
+    const weights = { trainable: copied(this.weights.trainable), frozen: this.weights.frozen }
+    return new KontextPolicy(this.#kontext, weights, this.#settings, this.#family)
+  }
+
+  /** Writes a pipeline that diffusers opens: the parts it was loaded from, with the transformer as it is now. */
+  async save(dir: string): Promise<void> {
+    await mkdir(dir, { recursive: true })
+    const weights = /^diffusion_pytorch_model.*safetensors/
+    await cp(this.#kontext.dir, dir, {
+      recursive: true,
+      filter: from => !(from.includes('transformer') && weights.test(from.split('/').at(-1)!)),
+    })
+    const { parameters } = this.#kontext.transformer.model
+    const file = join(dir, 'transformer', 'diffusion_pytorch_model.safetensors')
+    await saveWeights(file, this.#whole(this.weights), parameters, {})
+  }
+
+  dispose(): void {
+    disposeTree([this.weights.trainable, this.#reference?.trainable ?? {}])
+    if (--this.#family.users > 0) return
+    disposeTree(this.weights.frozen)
+  }
+
+  #whole = ({ trainable, frozen }: Weights): TensorTree => overlay(frozen, trainable)
+
+  /** @param x [rows, P, C]
+   * @param sigma [rows] */
+  #velocity(weights: Weights, x: tf.Tensor, sigma: tf.Tensor, conditions: Conditions): tf.Tensor {
+    return velocityOf(this.#kontext, this.#whole(weights), x, sigma, conditions)
+  }
+
+  /** What the transformer is told of prompts. Rows n. */
+  async #conditions(prompts: readonly ImagePrompt[], guidance_scale: number): Promise<Conditions> {
+    if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')
+    const [h, w] = this.#places(prompts[0]!.image)
+    const pixels = imagesToTensor(prompts.map(({ image }) => image))
+    const encoded = await this.#kontext.encode(pixels)
+    const texts = prompts.map(({ prompt }) => prompt)
+    const { text, pooled } = await this.#kontext.textFeatures(texts, this.#settings.max_sequence_length)
+    const reference = tf.tidy(() => packLatents(encoded))
+    const ids = tf.tidy(() => {
+      const both = tf.concat([latentImageIds(h, w, 0), latentImageIds(h, w, 1)])
+      return repeated(tf.expandDims(both, 0), prompts.length)
+    })
+    disposeTree([pixels, encoded])
+    return { reference, ids, text, pooled, guidance: tf.fill([prompts.length], guidance_scale) }
+  }
+
+  /** Places of the latents of a picture. */
+  #places({ width, height }: RgbImage): [h: number, w: number] {
+    const { tokenSide } = this.#kontext
+    if (width % tokenSide !== 0 || height % tokenSide !== 0)
+      throw new Error(
+        `KontextPolicy: a picture is ${width} × ${height}, needed sides that are multiples of ${tokenSide}. Resize it.`,
+      )
+    return [(2 * height) / tokenSide, (2 * width) / tokenSide]
+  }
+
+  async #pictures(latents: tf.Tensor, h: number, w: number): Promise<RgbImage[]> {
+    const side = this.#kontext.tokenSide / 2
+    const most = Math.max(1, Math.floor(DECODED_PIXELS / (h * w * side * side)))
+    const pictures: RgbImage[] = []
+    for (let at = 0; at < latents.shape[0]; at += most) {
+      const part = tf.tidy(() => {
+        const rows = tf.slice(latents, [at, 0, 0], [Math.min(most, latents.shape[0] - at), -1, -1])
+        return unpackLatents(rows, h, w)
+      })
+      const pixels = await this.#kontext.decode(part)
+      pictures.push(...(await tensorToImages(pixels)))
+      disposeTree([part, pixels])
+    }
+    return pictures
+  }
+}
+
+/** Pixels that are decoded at once. */
+const DECODED_PIXELS = 2 ** 22
+
+type Conditions = {
+  reference: tf.Tensor
+  ids: tf.Tensor
+  text: tf.Tensor
+  pooled: tf.Tensor
+  guidance: tf.Tensor
+}
+
+const conditionsOf = ({ reference, ids, text, pooled, guidance }: FlowRows): Conditions => ({
+  reference,
+  ids,
+  text,
+  pooled,
+  guidance,
+})
+
+function velocityOf(
+  { transformer: { model } }: Kontext,
+  weights: TensorTree,
+  x: tf.Tensor,
+  sigma: tf.Tensor,
+  { ids, guidance, ...conditions }: Conditions,
+): tf.Tensor {
+  const positions = tf.squeeze(tf.slice(ids, [0, 0, 0], [1, -1, -1]), [0]) // the same for all rows
+  const scale = 'guidance' in model.inputs ? { guidance } : {}
+  return astype(kontextVelocity(model, weights, x, sigma, { ...conditions, ...scale, ids: positions }), 'f32')
+}
+
+/** What the pictures of a policy and its forks share. */
+interface Family {
+  users: number
+  rollout: ReturnType<typeof rolloutProgram>
+}
+
+const STEPS: Record<'sde' | 'cps', (step: FlowStep) => ReturnType<typeof sdeStep>> = { sde: sdeStep, cps: cpsStep }
+
+interface Plan {
+  G: number
+  from: number
+  to: number
+  type: 'sde' | 'cps'
+  shared: boolean
+}
+
+type Draw = {
+  sigma: tf.Tensor // [steps], and so the next two
+  sigmaNext: tf.Tensor
+  eta: tf.Tensor
+  key: tf.Tensor
+}
+
+type Rollout = FlowRows & { logProbs: tf.Tensor }
+
+/** All denoising steps of all rows as one program: before the window, in it, and after it. */
+function rolloutProgram(kontext: Kontext) {
+  function rollout(weights: TensorTree, prompts: Conditions, draw: Draw, { G, from, to, type, shared }: Plan): Rollout {
+    const conditions = mapTensors(prompts, t => repeated(t, G))
+    const [n, P, C] = prompts.reference.shape as [number, number, number]
+    const B = n * G
+    const [first, later] = random.split(draw.key) as [tf.Tensor, tf.Tensor]
+    const noise = shared ? repeated(random.normal(first, [n, P, C]), G) : random.normal(first, [B, P, C])
+    const steps = draw.sigma.shape[0]
+    const keys = tf.stack(random.split(later, steps))
+    const each = (level: tf.Tensor) => tf.broadcastTo(tf.reshape(level, [1]), [B])
+
+    /** Steps a … b − 1. */
+    const walk = <Y extends TensorTree>(x: tf.Tensor, a: number, b: number, take: Take<Y>): [tf.Tensor, Y | null] => {
+      if (a === b) return [x, null]
+      const part = (t: tf.Tensor) => tf.slice(t, a, b - a)
+      const xs = { sigma: part(draw.sigma), sigmaNext: part(draw.sigmaNext), eta: part(draw.eta), key: part(keys) }
+      return scan(
+        (x: tf.Tensor, at: typeof xs): [tf.Tensor, Y] =>
+          take(x, velocityOf(kontext, weights, x, each(at.sigma), conditions), at),
+        x,
+        xs,
+      )
+    }
+    const ode: Take<{ none: tf.Tensor }> = (x, v, { sigma, sigmaNext }) => [
+      tf.add(x, tf.mul(v, tf.sub(sigmaNext, sigma))),
+      { none: tf.zeros([0]) },
+    ]
+    const draws: Take<Taken> = (x, v, { key, ...at }) => {
+      const { next, logProb } = STEPS[type]({ x, v, ...at, noise: random.normal(key, x.shape) })
+      return [next, { x, next, logProb, ...mapTensors(at, each) }]
+    }
+    const [before] = walk(noise, 0, from, ode)
+    const [window, taken] = walk(before, from, to, draws)
+    const [latents] = walk(window, to, steps, ode)
+    const byRow = (t: tf.Tensor) => tf.transpose(t, [1, 0, ...t.shape.slice(2).map((_, i) => i + 2)]) // [S, B, …] → [B, S, …]
+    if (!taken) return { ...conditions, latents, logProbs: tf.zeros([B, 0]) }
+    const { logProb, ...rows } = taken
+    return { ...conditions, latents, logProbs: byRow(logProb), [type]: mapTensors(rows, byRow) }
+  }
+  type Program = typeof rollout
+  const tidied = (...args: Parameters<Program>) => tf.tidy(() => rollout(...args) as unknown as tf.TensorContainer)
+  return jit(tidied as unknown as Program, { name: 'rollout' })
+}
+
+type Level = { sigma: tf.Tensor; sigmaNext: tf.Tensor; eta: tf.Tensor; key: tf.Tensor } // scalars, and a key
+type Take<Y> = (x: tf.Tensor, v: tf.Tensor, at: Level) => [tf.Tensor, Y]
+type Taken = StepRows & { logProb: tf.Tensor }
+
+/** Each row `times` times, side by side. [n, …] → [n·times, …] */
+function repeated(x: tf.Tensor, times: number): tf.Tensor {
+  const [n, ...rest] = x.shape as [number, ...number[]]
+  const tiled = tf.tile(tf.expandDims(x, 1), [1, times, ...rest.map(() => 1)])
+  return tf.reshape(tiled, [n * times, ...rest])
+}
+
+const copied = (tree: TensorTree): TensorTree => mapTensors(tree, t => copy(t))
+
+/** @returns the window of random steps */
+function checkedSettings(s: typeof OF_TOKENS & typeof DEFAULTS): readonly [number, number] {
+  for (const [name, value] of Object.entries(OF_TOKENS))
+    if (s[name as keyof typeof OF_TOKENS] !== value)
+      throw new Error(`sample: ${name} is ${String(s[name as keyof typeof OF_TOKENS])}, which an image model does not have. Leave it out.`) // prettier-ignore
+  requireWhole('sample', 'num_generations', s.num_generations, 1)
+  requireWhole('sample', 'num_inference_steps', s.num_inference_steps, 1)
+  requireWhole('sample', 'seed', s.seed, 0)
+  requireOneOf('sample', 'sde_type', s.sde_type, ['sde', 'cps'])
+  if (s.greedy) return [0, 0]
+  if (!(s.noise_level > 0) || (s.sde_type === 'cps' && s.noise_level > 1))
+    throw new Error(`sample: noise_level is ${s.noise_level}, needed a number > 0 (cps: ≤ 1); for the ODE use greedy: true.`) // prettier-ignore
+  const steps = s.num_inference_steps
+  const [from, to] = s.sde_window ?? [0, s.sde_type === 'cps' ? steps - 1 : steps]
+  const last = s.sde_type === 'cps' ? steps - 1 : steps // with cps the last step has no deviation
+  if (!(Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from < to && to <= last))
+    throw new Error(`sample: sde_window is [${from}, ${to}], needed 0 ≤ from < to ≤ ${last} for ${steps} steps of ${s.sde_type}.`) // prettier-ignore
+  return [from, to]
+}
