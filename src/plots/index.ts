@@ -15,7 +15,7 @@ export { exportTable, formatTable, type ExportTableOptions, type TableFormat, ty
 export { renderPdf, renderPng, renderSvg } from './render.js'
 
 export { themed, type Chart, type ChartOptions, type PlotRun, type Rows } from './chart.js'
-export { type Pixels } from './encodePng.js'
+export { isPixels, type Pixels } from './encodePng.js'
 export { type Theme } from './themes.js'
 export { seriesColors } from './seriesColors.js'
 export { meanInterval, type MeanInterval } from './meanInterval.js'

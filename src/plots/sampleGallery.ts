@@ -31,7 +31,7 @@ export interface Display {
 
 /** Samples as cards, side by side where there is room: prompt, images, completion and reward components. All text is escaped, so what a
  * model writes is shown and never run; images stand in the page itself.
- * @throws if an image is none, or its pixels are not width × height × 4 bytes */
+ * @throws if an image is none, or its pixels are not width × height × 3 or 4 bytes */
 export function sampleGallery(samples: Iterable<Sample>, { limit = 12 }: SampleGalleryOptions = {}): Display {
   const all = [...samples]
   const shown = all.slice(0, limit)
@@ -64,7 +64,7 @@ function pictures({ prompt, images = [] }: Sample): string {
   if (images.length === 0) return ''
   const shown = images.map(
     image =>
-      `<img src="${dataUrl(image)}" alt="${escapeHtml(prompt)}" style="max-width:100%;min-width:64px;max-height:256px">`,
+      `<img src="${dataUrl(image)}" alt="${escapeHtml(prompt)}" style="max-width:100%;min-width:96px;max-height:256px;image-rendering:pixelated">`,
   )
   return `<div style="display:flex;flex-wrap:wrap;gap:4px;margin:4px 0">${shown.join('')}</div>`
 }
@@ -79,9 +79,10 @@ function dataUrl(image: Picture): string {
 
 function checked(image: Pixels): Pixels {
   const { data, width, height } = image
-  if (data.length > 0 && data.length === width * height * 4) return image
+  const pixels = width * height
+  if (pixels > 0 && (data.length === 3 * pixels || data.length === 4 * pixels)) return image
   throw new Error(
-    `sampleGallery: an image of ${width} × ${height} pixels has ${data.length} bytes, needed ${width * height * 4} (RGBA).`,
+    `sampleGallery: an image of ${width} × ${height} pixels has ${data.length} bytes, needed ${3 * pixels} (RGB) or ${4 * pixels} (RGBA).`,
   )
 }
 

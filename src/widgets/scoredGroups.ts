@@ -1,4 +1,4 @@
-import type { Sample } from '../plots/index.js'
+import { isPixels, type Sample } from '../plots/index.js'
 import { plainText } from './plainText.js'
 
 /** A scored batch, as `weighted(…)` keeps its last one. */
@@ -14,11 +14,19 @@ export function scoredGroups({ batch, scores }: Scored, names: readonly string[]
   const groups: Sample[][] = []
   batch.completions.forEach((completion, n) => {
     const components = Object.fromEntries(names.map((name, k) => [name, scores[k]![n]!]))
-    const sample = { prompt: textOf(batch.prompts[n]), completion: textOf(completion), components }
+    const sample = { ...shown(batch.prompts[n], completion), components }
     if (n > 0 && batch.prompts[n] === batch.prompts[n - 1]) groups.at(-1)!.push(sample)
     else groups.push([sample])
   })
   return groups
+}
+
+/** A picture stands beside the one that its prompt holds, if that is a picture with an instruction. */
+function shown(prompt: unknown, completion: unknown): Pick<Sample, 'prompt' | 'completion' | 'images'> {
+  if (!isPixels(completion)) return { prompt: textOf(prompt), completion: textOf(completion) }
+  const { image, prompt: instruction } = prompt as { image?: unknown; prompt?: unknown }
+  const images = isPixels(image) ? [image, completion] : [completion]
+  return { prompt: textOf(instruction ?? prompt), completion: '', images }
 }
 
 /** Text as it is, of a conversation the last message. */
