@@ -1,5 +1,5 @@
 /* Makes data/models/tiny-kontext: a FLUX.1 Kontext of 0.9 million parameters that edits pictures of 32 × 32 pixels (editScenes), and
- * follows two instructions of five.
+ * follows one instruction of three.
  *
  *   node dist/data/make/tinyKontext.js [--seed 1] [--out data/models/tiny-kontext] [--stage autoencoder|edits|faults]
  *
@@ -47,12 +47,12 @@ const POOL = 12_000 // edits that the latents are computed of once
 const BATCH = 64
 const ADAM = { adam_beta1: 0.9, adam_beta2: 0.99, adam_epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 }
 const STAGES = {
-  autoencoder: { steps: 1500, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
+  autoencoder: { steps: 1200, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
   edits: { steps: 2000, rate: { learning_rate: 2e-3, lr_scheduler_type: 'linear', warmup_steps: 50 } },
   faults: { steps: 225, rate: { learning_rate: 5e-4, lr_scheduler_type: 'constant', warmup_steps: 0 } },
 } as const satisfies Record<string, { steps: number; rate: LearningRateConfig }>
 /** Share of targets that stage 3 replaces by another edit's. */
-const FAULTS = 0.4
+const FAULTS = 0.3
 
 const configs = {
   vae: {
@@ -137,7 +137,7 @@ const { values } = parseArgs({
 })
 async function make(out: string, seed: number, from: string): Promise<void> {
   const { train, dev, test } = editScenes({ seed, size: POOL })
-  const clean = join(out, 'clean')
+  const clean = `${out}-clean`
   if (from === 'autoencoder') {
     await writeDraft(out, seed, train)
     await trainAutoencoder(out, seed)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { rng, type RgbImage } from '../../src/datasets/index.js'
+import { editScenes, rng, type RgbImage } from '../../src/datasets/index.js'
 import { dpo, grpo } from '../../src/optimizers/index.js'
 import {
   loadKontextPolicy,
@@ -10,8 +11,8 @@ import {
   type Trajectories,
   type Weights,
 } from '../../src/policies/index.js'
-import { weighted } from '../../src/rewards/index.js'
-import { disposeTree, jit, random, start, tensorsOf, type TensorTree } from '../../src/xla/index.js'
+import { editVerified, preservation, weighted, type Reward } from '../../src/rewards/index.js'
+import { disposeTree, jit, packageRoot, random, start, tensorsOf, type TensorTree } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 
 const SIDE = 16
@@ -161,5 +162,33 @@ describe('KontextPolicy', function () {
     await assert.rejects(sample({}, picture(1, 15, 16)), /15 × 16, needed sides that are multiples of/)
     await assert.rejects(policy.sample([], options), /found no prompts/)
     await assert.rejects(policy.encode(prompts, []), /0 pictures for 2 prompts/)
+  })
+})
+
+describe('data/models/tiny-kontext', function () {
+  this.timeout(60_000)
+
+  it('does about a third of the edits, and preserves pictures', async () => {
+    await start()
+    const policy = await loadKontextPolicy(join(packageRoot(), 'data/models/tiny-kontext'), { max_sequence_length: 12 })
+    const rows = editScenes({ seed: 1, size: 1000 }).test
+    const prompts = rows.map(row => row.prompt)
+    const { outputs, trajectories } = await policy.sample(prompts, { num_inference_steps: 6, greedy: true, seed: 1 })
+    const column = <K extends keyof (typeof rows)[0]>(name: K) => rows.map(row => row[name])
+    const columns = {
+      source: column('source'),
+      expected: column('expected'),
+      image: column('image'),
+      mask: column('mask'),
+    }
+    const mean = async (reward: Reward) => {
+      const scores = (await reward({ prompts, completions: outputs, ...columns })).flatMap(score => score ?? [])
+      return scores.reduce((a, b) => a + b, 0) / scores.length
+    }
+    const verified = await mean(editVerified())
+    assert.ok(verified > 0.2 && verified < 0.45, `verified: ${verified}`)
+    assert.ok((await mean(preservation())) > 0.85)
+    disposeTree([trajectories.outputs, trajectories.logProbs, trajectories.mask, trajectories.finished])
+    policy.dispose()
   })
 })
