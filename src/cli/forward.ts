@@ -2,9 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, writeSafetensors, type StoredTensor, type TensorSource } from '../io/safetensors.js'
 import {
   FORWARD_CLASSES,
-  causalForward,
   loadAdapter,
-  loadCausalModel,
   loadForwardModel,
   type ForwardInput,
   type ForwardModel,
@@ -16,7 +14,7 @@ import { parse, type Command } from './command.js'
 /** One forward pass of a model on stored inputs.
  * @param input safetensors with the model's inputs, by name
  * @param output safetensors to write: the model's outputs, F32
- * @param options.adapter directory of a PEFT adapter laid on top of a causal language model
+ * @param options.adapter directory of a LoRA adapter laid on top
  * @returns shapes of what was written */
 export async function forward(
   modelDir: string,
@@ -52,7 +50,7 @@ Runs one forward pass in float32 and stores what comes out, to compare with anot
   IN.safetensors     its inputs under the names of their forward; whole numbers I64 or I32, others F32, F16 or BF16.
                      A causal language model: input_ids, optionally attention_mask, position_ids
   OUT.safetensors    its outputs, F32. A causal language model: logits
-  --adapter DIR      a PEFT LoRA adapter on top of a causal language model
+  --adapter DIR      a LoRA adapter on top: PEFT's of a causal language model, diffusers' of a FLUX transformer
   --json             print the result as JSON`,
   async run(args, print) {
     const names = ['MODEL_DIR', 'IN.safetensors', 'OUT.safetensors']
@@ -65,9 +63,9 @@ Runs one forward pass in float32 and stores what comes out, to compare with anot
 }
 
 async function adapted(modelDir: string, adapterDir: string): Promise<{ model: ForwardModel; weights: TensorTree }> {
-  const { model, weights } = await loadCausalModel(modelDir)
+  const { model, weights } = await loadForwardModel(modelDir)
   const adapter = await loadAdapter(model, adapterDir)
-  return { model: causalForward(model), weights: overlay(overlay(weights, adapter.scaling), adapter.weights) }
+  return { model, weights: overlay(overlay(weights, adapter.scaling), adapter.weights) }
 }
 
 /** Types in a file that serve as an input of a type. */

@@ -109,9 +109,9 @@ export async function saveWeights(
   file: string,
   weights: TensorTree,
   parameters: readonly Parameter[],
-  options: { layers?: number; dtype?: 'F32' | 'BF16' },
+  options: { layers?: number; dtype?: 'F32' | 'BF16'; metadata?: Record<string, string> },
 ): Promise<void> {
-  const { layers, dtype = 'F32' } = options
+  const { layers, dtype = 'F32', metadata } = options
   let last: { path: string; data: Float32Array } | undefined
   const stored: Record<string, StoredTensor> = {}
   for (const parameter of parameters) {
@@ -127,7 +127,7 @@ export async function saveWeights(
         },
       }
   }
-  await writeSafetensors(file, stored, { format: 'pt' })
+  await writeSafetensors(file, stored, { format: 'pt', ...metadata })
 }
 
 /** The tree with these leaves, by dotted path. */

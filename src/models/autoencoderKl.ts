@@ -171,6 +171,7 @@ export function autoencoderKl(config: AutoencoderKlConfig): AutoencoderKl {
 
   return {
     architecture: 'AutoencoderKL',
+    stem: 'diffusion_pytorch_model',
     config,
     parameters: autoencoderParameters(config),
     inputs: {

@@ -199,6 +199,8 @@ export function fluxTransformer(
 
   return {
     architecture: 'FluxTransformer2DModel',
+    part: 'transformer',
+    stem: 'diffusion_pytorch_model',
     parameters: fluxParameters(config),
     inputs: {
       hidden_states: { type: 'float32', shape: ['rows', 'image tokens', config.in_channels] },

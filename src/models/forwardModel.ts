@@ -16,6 +16,12 @@ export interface ForwardModel {
   readonly architecture: string
   /** Leaves of the weight tree and their names in a checkpoint. */
   readonly parameters: readonly Parameter[]
+  /** What `*` in names counts up to, of parameters that do not say it themselves. */
+  readonly layers?: number
+  /** Its name in a pipeline: adapters are stored as diffusers does it, under this name. */
+  readonly part?: string
+  /** What the files of its weights are called. Default `model`, transformers' name. */
+  readonly stem?: string
   /** What a checkpoint may put before any of these names. */
   readonly prefix?: string
   /** Names that a checkpoint may hold besides. */
@@ -52,23 +58,22 @@ export interface LoadOptions {
 export async function loadForwardModel(dir: string, options: LoadOptions = {}): Promise<Loaded> {
   const fields = await readFields(join(dir, 'config.json'))
   const model = forwardModel(fields)
-  if (model) return { model, weights: await loadForwardWeights(dir, fields, model, options) }
+  if (model) return { model, weights: await loadForwardWeights(dir, model, options) }
   const causal = await loadCausalModel(dir, options)
   return { model: causalForward(causal.model), weights: causal.weights }
 }
 
-/** The weights of a model that the fields of a directory's config.json stand for. */
+/** The weights of a model from the safetensors of its directory. */
 export async function loadForwardWeights(
   dir: string,
-  fields: Fields,
-  { parameters, prefix, ignored }: ForwardModel,
+  { parameters, layers, prefix, ignored, stem = 'model' }: ForwardModel,
   { dtype, quantization }: LoadOptions,
 ): Promise<TensorTree> {
-  const source = await openCheckpoint(dir, fields.get('_class_name') ? 'diffusion_pytorch_model' : 'model')
+  const source = await openCheckpoint(dir, stem)
   try {
     const named = prefix === undefined ? source : withoutPrefix(source, prefix)
     const quantized = quantization ? layerMatrix : () => false
-    return await loadWeights(named, parameters, { ignore: ignored, dtype, quantized })
+    return await loadWeights(named, parameters, { layers, ignore: ignored, dtype, quantized })
   } finally {
     await source.close()
   }
@@ -112,6 +117,7 @@ export function causalForward(model: CausalModel): ForwardModel {
   return {
     architecture: model.architecture,
     parameters: model.parameters,
+    layers: model.layers,
     ignored: model.ignored,
     inputs: {
       input_ids: { ...tokens, below: model.vocabulary },

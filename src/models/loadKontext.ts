@@ -1,17 +1,18 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { readFields, type Fields } from '../io/json.js'
+import { readFields } from '../io/json.js'
 import { loadTokenizer, paddedIds, type Tokenizer } from '../io/tokenizer.js'
 import { disposeTree, jit, type TensorTree } from '../xla/index.js'
-import { autoencoderKl, autoencoderKlConfig, type AutoencoderKl } from './autoencoderKl.js'
+import { autoencoderKl, autoencoderKlConfig, type AutoencoderKl, type AutoencoderKlConfig } from './autoencoderKl.js'
 import type { ModelOptions } from './causalModel.js'
-import { clipText, clipTextConfig } from './clip.js'
+import { clipText, clipTextConfig, type ClipTextConfig } from './clip.js'
 import { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'
-import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
+import { fluxTransformer, fluxTransformerConfig, type FluxTransformerConfig } from './fluxTransformer.js'
 import { loadForwardWeights, type ForwardModel, type Loaded, type LoadOptions } from './forwardModel.js'
 import { decodeLatents, encodeImages } from './kontext.js'
-import { t5Config, t5Encoder } from './t5Encoder.js'
+import { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'
+import { tiledAutoencoder } from './tiledAutoencoder.js'
 
 /** A pipeline that edits images: its parts, and the programs around the transformer. */
 export interface Kontext {
@@ -44,6 +45,9 @@ export interface TextFeatures {
 export interface KontextOptions extends ModelOptions, Pick<LoadOptions, 'dtype'> {
   /** `nf4`: the matrices of the transformer's blocks are kept in 4 bits an entry. Default null. */
   quantization?: 'nf4' | null
+  /** Side in pixels of the tiles that the autoencoder works on: less memory for large images, see {@link tiledAutoencoder}. Default null:
+   * whole images. */
+  vae_tile?: number | null
 }
 
 /** Folders of a pipeline and the classes that they may be of. */
@@ -57,51 +61,71 @@ const PARTS = {
   vae: ['AutoencoderKL'],
 }
 
+/** What the configurations of a pipeline's parts say. */
+export interface KontextConfigs {
+  scheduler: FlowMatchEulerConfig
+  text_encoder: ClipTextConfig
+  text_encoder_2: T5Config
+  transformer: FluxTransformerConfig
+  vae: AutoencoderKlConfig
+}
+
+/** Reads the configurations of a directory of a FluxKontextPipeline, and checks that they go together.
+ * @throws Error naming all parts that are missing or of another class, or the field that does not fit */
+export async function kontextConfigs(dir: string): Promise<KontextConfigs> {
+  await checkParts(dir)
+  const fields = (part: keyof typeof PARTS, file = 'config.json') => readFields(join(dir, part, file))
+  const ofTransformer = await fields('transformer')
+  const configs: KontextConfigs = {
+    scheduler: flowMatchEulerConfig(await fields('scheduler', 'scheduler_config.json')),
+    text_encoder: clipTextConfig(await fields('text_encoder')),
+    text_encoder_2: t5Config(await fields('text_encoder_2')),
+    transformer: fluxTransformerConfig(ofTransformer),
+    vae: autoencoderKlConfig(await fields('vae')),
+  }
+  const { text_encoder, text_encoder_2, transformer, vae } = configs
+  const needed = {
+    in_channels: [4 * vae.latent_channels, '4 times latent_channels of vae'],
+    pooled_projection_dim: [text_encoder.hidden_size, 'hidden_size of text_encoder'],
+    joint_attention_dim: [text_encoder_2.d_model, 'd_model of text_encoder_2'],
+  } as const
+  for (const [name, [value, why]] of Object.entries(needed))
+    if (transformer[name as keyof typeof needed] !== value) ofTransformer.fail(name, `${value}, ${why}`)
+  return configs
+}
+
 /** Reads a directory of a FluxKontextPipeline as diffusers saves it.
  * @throws Error naming all parts that are missing or of another class, or what in a part does not fit */
 export async function loadKontext(dir: string, options: KontextOptions = {}): Promise<Kontext> {
-  await checkParts(dir)
-  const fields = (part: keyof typeof PARTS, file = 'config.json') => readFields(join(dir, part, file))
-  const scheduler = flowMatchEulerConfig(await fields('scheduler', 'scheduler_config.json'))
-  const [ofTransformer, ofVae, ofClip, ofT5] = (await Promise.all(
-    (['transformer', 'vae', 'text_encoder', 'text_encoder_2'] as const).map(part => fields(part)),
-  )) as [Fields, Fields, Fields, Fields]
-  const flux = fluxTransformerConfig(ofTransformer)
-  const vaeConfig = autoencoderKlConfig(ofVae)
-  const clipConfig = clipTextConfig(ofClip)
-  const t5 = t5Config(ofT5)
-  const agree = (name: string, value: number, needed: number, why: string) =>
-    value === needed || ofTransformer.fail(name, `${needed}, ${why}`)
-  agree('in_channels', flux.in_channels, 4 * vaeConfig.latent_channels, '4 times latent_channels of vae')
-  agree('pooled_projection_dim', flux.pooled_projection_dim, clipConfig.hidden_size, 'hidden_size of text_encoder')
-  agree('joint_attention_dim', flux.joint_attention_dim, t5.d_model, 'd_model of text_encoder_2')
-
-  const tokenizers = [
-    await loadTokenizer(join(dir, 'tokenizer')),
-    await loadTokenizer(join(dir, 'tokenizer_2')),
-  ] as const
-  const loaded: Loaded[] = []
-  const load = async <M extends ForwardModel>(part: string, fields: Fields, model: M, options: LoadOptions) => {
-    const weights = await loadForwardWeights(join(dir, part), fields, model, options)
-    loaded.push({ model, weights })
+  const { dtype, quantization, gradient_checkpointing, vae_tile } = options
+  const configs = await kontextConfigs(dir)
+  const whole = autoencoderKl(configs.vae)
+  const autoencoder = vae_tile ? tiledAutoencoder(whole, vae_tile) : whole
+  const tokenizers = {
+    clip: await loadTokenizer(join(dir, 'tokenizer')),
+    t5: await loadTokenizer(join(dir, 'tokenizer_2')),
+  }
+  const loaded: TensorTree[] = []
+  async function load<M extends ForwardModel>(part: string, model: M, options: LoadOptions): Promise<Loaded<M>> {
+    const weights = await loadForwardWeights(join(dir, part), model, options)
+    loaded.push(weights)
     return { model, weights }
   }
-  const { dtype, quantization, gradient_checkpointing } = options
   try {
-    const clip = await load('text_encoder', ofClip, clipText(clipConfig), { dtype })
-    const t5Part = await load('text_encoder_2', ofT5, t5Encoder(t5), { dtype })
-    const vae = await load('vae', ofVae, autoencoderKl(vaeConfig), { dtype })
-    const model = fluxTransformer(flux, { gradient_checkpointing })
-    const transformer = await load('transformer', ofTransformer, model, { dtype, quantization })
-    const text = textEncoders(clip, t5Part, tokenizers, clipConfig.max_position_embeddings)
+    const clip = await load('text_encoder', clipText(configs.text_encoder), { dtype })
+    const t5 = await load('text_encoder_2', t5Encoder(configs.text_encoder_2), { dtype })
+    const vae = await load('vae', autoencoder, { dtype })
+    const flux = fluxTransformer(configs.transformer, { gradient_checkpointing })
+    const transformer = await load('transformer', flux, { dtype, quantization })
+    const text = textEncoders({ clip, t5 }, tokenizers, configs.text_encoder.max_position_embeddings)
     const encode = jit((weights: TensorTree, x: tf.Tensor) => tf.tidy(() => encodeImages({ ...vae, weights }, x)))
     const decode = jit((weights: TensorTree, x: tf.Tensor) => tf.tidy(() => decodeLatents({ ...vae, weights }, x)))
     return {
       dir,
       transformer,
       vae,
-      scheduler,
-      tokenSide: 2 * 2 ** (vaeConfig.block_out_channels.length - 1),
+      scheduler: configs.scheduler,
+      tokenSide: 2 * 2 ** (configs.vae.block_out_channels.length - 1),
       ...text,
       encode: images => encode.async(vae.weights, images),
       decode: latents => decode.async(vae.weights, latents),
@@ -111,15 +135,14 @@ export async function loadKontext(dir: string, options: KontextOptions = {}): Pr
       },
     }
   } catch (error) {
-    disposeTree(loaded.map(part => part.weights))
+    disposeTree(loaded)
     throw error
   }
 }
 
 function textEncoders(
-  clip: Loaded,
-  t5: Loaded,
-  [clipTokenizer, t5Tokenizer]: readonly [Tokenizer, Tokenizer],
+  { clip, t5 }: Record<'clip' | 't5', Loaded>,
+  tokenizers: Record<'clip' | 't5', Tokenizer>,
   clipLength: number,
 ): Pick<Kontext, 'textFeatures' | 'forgetText'> {
   let forgotten = false
@@ -134,7 +157,7 @@ function textEncoders(
       if (forgotten) throw new Error('textFeatures: the text encoders were forgotten. Load the pipeline again.')
       const ids = (tokenizer: Tokenizer, length: number) =>
         tf.tensor2d(prompts.map(prompt => paddedIds(tokenizer, prompt, length)), [prompts.length, length], 'int32') // prettier-ignore
-      const [a, b] = [ids(clipTokenizer, clipLength), ids(t5Tokenizer, max_sequence_length)]
+      const [a, b] = [ids(tokenizers.clip, clipLength), ids(tokenizers.t5, max_sequence_length)]
       const features = await encode.async(clip.weights, t5.weights, a, b)
       disposeTree([a, b])
       return features

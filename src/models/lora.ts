@@ -2,11 +2,15 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
-import { Fields, readJson } from '../io/json.js'
+import { Fields, readFields } from '../io/json.js'
+import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
 import { disposeTree, isNf4, random, type TensorTree } from '../xla/index.js'
-import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
+import type { ForwardModel } from './forwardModel.js'
+
+/** What an adapter is laid on: a language model or a part of a pipeline. */
+type Base = Pick<ForwardModel, 'architecture' | 'parameters' | 'layers' | 'part'>
 
 /** A LoRA adapter, under PEFT's names. */
 export interface LoraConfig {
@@ -14,14 +18,38 @@ export interface LoraConfig {
   r: number
   /** The adapter's output is scaled by lora_alpha / r. Default 8 (PEFT). */
   lora_alpha: number
-  /** Names of linear layers (`q_proj`), `all-linear`, or one regular expression for whole names. Default q_proj and
-   * v_proj (PEFT, for Qwen2). */
+  /** Names of linear layers (`q_proj`), `all-linear`, or one regular expression for whole names. Default for Qwen2 q_proj and v_proj
+   * (PEFT), for FLUX {@link FLUX_TARGETS}. */
   target_modules: string | readonly string[]
   /** Scale by lora_alpha / √r instead. Default false (PEFT); rsLoRA, arXiv 2312.03732. */
   use_rslora: boolean
 }
 
-const DEFAULTS: LoraConfig = { r: 8, lora_alpha: 8, target_modules: ['q_proj', 'v_proj'], use_rslora: false }
+/** The projections of attention and MLP.
+ * @source diffusers 0.42, examples/dreambooth/train_dreambooth_lora_flux_kontext.py */
+const FLUX_TARGETS = [
+  'attn.to_k',
+  'attn.to_q',
+  'attn.to_v',
+  'attn.to_out.0',
+  'attn.add_k_proj',
+  'attn.add_q_proj',
+  'attn.add_v_proj',
+  'attn.to_add_out',
+  'ff.net.0.proj',
+  'ff.net.2',
+  'ff_context.net.0.proj',
+  'ff_context.net.2',
+  'proj_mlp',
+]
+const DEFAULT_TARGETS: Record<string, readonly string[]> = { FluxTransformer2DModel: FLUX_TARGETS }
+
+const defaults = ({ architecture }: Base): LoraConfig => ({
+  r: 8,
+  lora_alpha: 8,
+  target_modules: DEFAULT_TARGETS[architecture] ?? ['q_proj', 'v_proj'],
+  use_rslora: false,
+})
 
 /** An adapter of a model: `weights` (lora_A, lora_B) are trained, `scaling` (lora_scaling) lies beside the frozen weights. */
 export interface Adapter {
@@ -33,13 +61,13 @@ export interface Adapter {
 /** A fresh adapter as PEFT draws it: A uniform in ±1/√in, B zero, so that it changes nothing yet.
  * @param seed of A
  * @throws Error for unknown fields, a rank below 1, or names that match no layer */
-export function initAdapter(model: CausalModel, given: Partial<LoraConfig>, seed: number): Adapter {
-  const config = resolveConfig('LoraConfig', DEFAULTS, given)
+export function initAdapter(model: Base, given: Partial<LoraConfig>, seed: number): Adapter {
+  const config = resolveConfig('LoraConfig', defaults(model), given)
   if (!Number.isInteger(config.r) || config.r < 1)
     throw new Error(`LoraConfig: r is ${config.r}, needed an integer ≥ 1.`)
   const targets = targetsOf(model, config)
-  const parameters = adapterParameters(targets, config.r)
-  const shapes = parameters.map(({ name, shape }) => (name.includes('*') ? [model.layers, ...shape] : shape))
+  const parameters = adapterParameters(model, targets, config.r)
+  const shapes = parameters.map(({ layers, shape }) => (layers === undefined ? shape : [layers, ...shape]))
   const uniform = drawEach(shapes, size => random.uniform(random.key(seed), [size]))
   const leaves = parameters.map(({ path, shape }, i): [string, tf.Tensor] => {
     const bound = path.endsWith('lora_A') ? shape[1]! ** -0.5 : 0
@@ -49,11 +77,25 @@ export function initAdapter(model: CausalModel, given: Partial<LoraConfig>, seed
   return { config, weights: treeOf(leaves), scaling: scalingOf(model, targets, config) }
 }
 
-/** Reads an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors.
+/** Reads an adapter: of a language model in PEFT's layout, adapter_config.json and adapter_model.safetensors; of a part of a pipeline
+ * in diffusers', pytorch_lora_weights.safetensors, whose metadata may hold the configuration.
  * @throws Error naming fields that ask for what is not supported, or all tensors that do not fit the model */
-export async function loadAdapter(model: CausalModel, dir: string): Promise<Adapter> {
-  const path = join(dir, 'adapter_config.json')
-  const fields = new Fields(await readJson(path), path)
+export async function loadAdapter(model: Base, dir: string): Promise<Adapter> {
+  const peft = model.part ? null : await readFields(join(dir, 'adapter_config.json'))
+  const source = await openCheckpoint(dir, peft ? 'adapter_model' : 'pytorch_lora_weights')
+  try {
+    const fields = peft ?? diffusersFields(model.part!, source)
+    const config = adapterConfig(fields)
+    const targets = targetsOf(model, config, fields.where)
+    const weights = await loadWeights(source, adapterParameters(model, targets, config.r), {})
+    return { config, weights, scaling: scalingOf(model, targets, config) }
+  } finally {
+    await source.close()
+  }
+}
+
+/** @throws Error naming fields that ask for what is not supported */
+function adapterConfig(fields: Fields): LoraConfig {
   fields.only('peft_type', 'LORA')
   for (const flag of ['use_dora', 'use_qalora', 'fan_in_fan_out', 'lora_bias']) fields.only(flag, false)
   for (const unset of [
@@ -67,45 +109,59 @@ export async function loadAdapter(model: CausalModel, dir: string): Promise<Adap
   for (const map of ['rank_pattern', 'alpha_pattern'])
     if (Object.keys(fields.get(map) ?? {}).length > 0) fields.fail(map, 'no pattern')
   fields.only('bias', 'none')
-  const config: LoraConfig = {
+  return {
     r: fields.count('r'),
     lora_alpha: fields.number('lora_alpha'),
     target_modules: fields.get('target_modules') as LoraConfig['target_modules'],
     use_rslora: fields.flag('use_rslora', false),
   }
-  const targets = targetsOf(model, config, path)
-  const source = await openCheckpoint(dir, 'adapter_model')
-  try {
-    const weights = await loadWeights(source, adapterParameters(targets, config.r), { layers: model.layers })
-    return { config, weights, scaling: scalingOf(model, targets, config) }
-  } finally {
-    await source.close()
-  }
 }
 
-/** Writes an adapter in PEFT's layout.
+const DIFFUSERS_CONFIG = 'lora_adapter_metadata'
+
+/** The configuration in the metadata of a file that diffusers saved; without, what diffusers infers: the rank of the first matrix, a
+ * lora_alpha of as much, and the modules that there are. */
+function diffusersFields(part: string, { path, metadata, tensors }: TensorSource): Fields {
+  const stored = metadata[DIFFUSERS_CONFIG]
+  if (stored !== undefined) {
+    const all = Object.entries(JSON.parse(stored) as Record<string, unknown>)
+    const own = all.filter(([key]) => key.startsWith(`${part}.`)).map(([key, value]) => [key.slice(part.length + 1), value] as const) // prettier-ignore
+    return new Fields(Object.fromEntries(own), `${path}: ${DIFFUSERS_CONFIG}`)
+  }
+  const downs = [...tensors].filter(([name]) => name.startsWith(`${part}.`) && name.endsWith('.lora_A.weight'))
+  const modules = downs.map(([name]) => name.slice(part.length + 1, -'.lora_A.weight'.length))
+  const patterns = modules.map(name => name.replace(/blocks\.\d+/, 'blocks.\\d+').replaceAll('.', '\\.'))
+  const r = downs[0]?.[1].shape[0]
+  return new Fields({ r, lora_alpha: r, target_modules: [...new Set(patterns)].join('|') }, path)
+}
+
+/** Writes an adapter in the layout that {@link loadAdapter} reads.
  * @param base what PEFT shall load the adapter on: a directory or hub id */
 export async function saveAdapter(
-  model: CausalModel,
+  model: Base,
   config: LoraConfig,
   weights: TensorTree,
   dir: string,
   base: string,
 ): Promise<void> {
   await mkdir(dir, { recursive: true })
+  const parameters = adapterParameters(model, targetsOf(model, config), config.r)
   const json = {
     peft_type: 'LORA',
-    task_type: 'CAUSAL_LM',
-    base_model_name_or_path: base,
     bias: 'none',
     fan_in_fan_out: false,
     inference_mode: true,
     lora_dropout: 0,
     ...config,
   }
-  await writeFile(join(dir, 'adapter_config.json'), `${JSON.stringify(json, null, 2)}\n`)
-  const parameters = adapterParameters(targetsOf(model, config), config.r)
-  await saveWeights(join(dir, 'adapter_model.safetensors'), weights, parameters, model)
+  if (model.part) {
+    const fields = Object.entries(json).map(([key, value]) => [`${model.part}.${key}`, value] as const)
+    const metadata = { [DIFFUSERS_CONFIG]: JSON.stringify(Object.fromEntries(fields), null, 2) }
+    return saveWeights(join(dir, 'pytorch_lora_weights.safetensors'), weights, parameters, { metadata })
+  }
+  const named = { task_type: 'CAUSAL_LM', base_model_name_or_path: base, ...json }
+  await writeFile(join(dir, 'adapter_config.json'), `${JSON.stringify(named, null, 2)}\n`)
+  await saveWeights(join(dir, 'adapter_model.safetensors'), weights, parameters, {})
 }
 
 /** Weights with each adapter added in: W + s·B·A, and no adapter beside them.
@@ -134,8 +190,9 @@ export function mergeAdapter(weights: TensorTree): TensorTree {
 }
 
 /** The weights of the linear layers that an adapter's target_modules names, with PEFT's rules of matching. */
-function targetsOf(model: CausalModel, { target_modules }: LoraConfig, where = 'LoraConfig'): Parameter[] {
-  const linear = model.parameters.filter(({ name, shape }) => shape.length === 2 && !name.includes('embed'))
+function targetsOf(model: Base, { target_modules }: LoraConfig, where = 'LoraConfig'): Parameter[] {
+  const isTable = (name: string) => /(embed_tokens|embedding|shared)\.weight$/.test(name)
+  const linear = model.parameters.filter(({ name, shape }) => shape.length === 2 && !isTable(name))
   const module = (p: Parameter) => p.name.replace(/\.weight$/, '')
   const matches = (name: string): boolean => {
     if (target_modules === 'all-linear') return name !== 'lm_head'
@@ -149,32 +206,45 @@ function targetsOf(model: CausalModel, { target_modules }: LoraConfig, where = '
   if (found.length === 0 || unmatched.length > 0)
     throw new Error(
       `${where}: target_modules ${JSON.stringify(unmatched.length > 0 ? unmatched : target_modules)} match no linear ` +
-        `layer of ${model.architecture}. It has ${linear.map(p => module(p).split('.').at(-1)).join(', ')}.`,
+        `layer of ${model.architecture}. It has ${[...new Set(linear.map(p => lastName(module(p))))].join(', ')}.`,
     )
   return found
 }
 
-function adapterParameters(targets: readonly Parameter[], r: number): Parameter[] {
-  return targets.flatMap(({ path, name, shape: [out, size] }) => {
+/** The end of a module's name that tells it from others: `q_proj`, `to_out.0`. */
+const lastName = (module: string): string => /[a-z]\w*(\.\d+)?$/i.exec(module)?.[0] ?? module
+
+function adapterParameters(model: Base, targets: readonly Parameter[], r: number): Parameter[] {
+  return targets.flatMap(target => {
+    const { path, name, shape } = target
+    const [out, size] = shape as [number, number]
     const at = (text: string, matrix: string) => text.replace(/weight$/, matrix)
-    const peft = `base_model.model.${name}`
+    const stored = `${model.part ?? 'base_model.model'}.${name}`
+    const layers = layersOf(model, target)
     return [
-      { path: at(path, 'lora_A'), name: at(peft, 'lora_A.weight'), shape: [r, size!] },
-      { path: at(path, 'lora_B'), name: at(peft, 'lora_B.weight'), shape: [out!, r] },
+      { path: at(path, 'lora_A'), name: at(stored, 'lora_A.weight'), shape: [r, size], layers },
+      { path: at(path, 'lora_B'), name: at(stored, 'lora_B.weight'), shape: [out, r], layers },
     ]
   })
 }
 
-function scalingOf(
-  model: CausalModel,
-  targets: readonly Parameter[],
-  { r, lora_alpha, use_rslora }: LoraConfig,
-): TensorTree {
+/** How many weights an adapter of a model has. */
+export function adapterSize(model: Base, given: Partial<LoraConfig>): number {
+  const config = resolveConfig('LoraConfig', defaults(model), given)
+  const parameters = adapterParameters(model, targetsOf(model, config), config.r)
+  return parameters.reduce((sum, { shape, layers = 1 }) => sum + layers * shape[0]! * shape[1]!, 0)
+}
+
+/** How many layers of a stack a parameter stands for; undefined outside the stacks. */
+const layersOf = (model: Base, { name, layers }: Parameter): number | undefined =>
+  name.includes('*') ? (layers ?? model.layers) : undefined
+
+function scalingOf(model: Base, targets: readonly Parameter[], { r, lora_alpha, use_rslora }: LoraConfig): TensorTree {
   const scale = lora_alpha / (use_rslora ? Math.sqrt(r) : r)
   return treeOf(
-    targets.map(({ path, name }) => [
-      path.replace(/weight$/, 'lora_scaling'),
-      tf.fill(name.includes('*') ? [model.layers] : [], scale),
-    ]),
+    targets.map(target => {
+      const layers = layersOf(model, target)
+      return [target.path.replace(/weight$/, 'lora_scaling'), tf.fill(layers === undefined ? [] : [layers], scale)]
+    }),
   )
 }
