@@ -8,11 +8,16 @@ export type { Splits } from './splits.js'
 
 // Files
 export { gsm8k, type Gsm8kOptions, type Gsm8kRow } from './gsm8k.js'
+export { imageEdits, type ImageEdit } from './imageEdits.js'
+export { imagePreferences, type ImagePreference } from './imagePreferences.js'
+export type { ImageRows, ImageRowsOptions } from './imageRows.js'
 export { readJsonl, writeJsonl, type Row } from './jsonl.js'
 
 // Pictures
 export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
 export { resize, type Filter } from '../io/resize.js'
+
+export { addFault, QUALITY_FAULTS, type QualityFault } from './qualityFaults.js'
 
 // What every data set shares
 export type { Message } from '../io/tokenizer.js'

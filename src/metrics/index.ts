@@ -12,7 +12,11 @@ export { preferenceAccuracy } from './preferenceAccuracy.js'
 
 // Pictures
 export { peakSignalToNoise } from './peakSignalToNoise.js'
+export { pictureMeasures } from './pictureMeasures.js'
 export { structuralSimilarity, type SimilarityOptions } from './structuralSimilarity.js'
+
+// Ranks
+export { rankCorrelation } from './rankCorrelation.js'
 
 // How sure
 export { bootstrapInterval, type BootstrapOptions, type Interval, type Sample } from './bootstrapInterval.js'

@@ -1,6 +1,6 @@
 import { checkImage, isRgbImage, type RgbImage } from '../io/images.js'
-import type { Completion, RewardBatch, Score } from './reward.js'
-import { readColumn } from './reward.js'
+import { start } from '../xla/index.js'
+import { readColumn, type Completion, type RewardBatch, type Score } from './reward.js'
 
 /** A completion that is a picture, with the values of the columns that a reward reads. */
 export interface PictureRow {
@@ -20,6 +20,7 @@ export async function scorePictures(
   score: (rows: PictureRow[]) => Promise<readonly Score[]>,
   { maxPixels = 2 ** 22 }: { maxPixels?: number } = {},
 ): Promise<Score[]> {
+  await start()
   const read = columns.map(column => readColumn(name, batch, column))
   const scores: Score[] = batch.completions.map(() => null)
   const bySize = new Map<string, number[]>()
