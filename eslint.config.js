@@ -13,7 +13,7 @@ const mayImport = {
   policies: ['sampling', 'models', 'nn', 'io', 'xla'],
   datasets: ['io', 'xla'],
   metrics: ['datasets', 'xla'],
-  rewards: ['metrics', 'datasets', 'io', 'xla'],
+  rewards: ['models', 'nn', 'metrics', 'datasets', 'io', 'xla'],
   runs: ['datasets', 'metrics', 'plots', 'io', 'xla'],
   plots: ['metrics', 'runs', 'io'],
   widgets: ['plots', 'runs'],

@@ -6,6 +6,7 @@ import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { autoencoderKl, autoencoderKlConfig } from './autoencoderKl.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
+import { clipModel, clipModelConfig } from './clipModel.js'
 import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
 import { layerMatrix, loadCausalModel } from './loadCausalModel.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
@@ -81,7 +82,7 @@ export async function loadForwardWeights(
 
 /** Classes that {@link loadForwardModel} reads. */
 export const FORWARD_CLASSES =
-  'Qwen2ForCausalLM, AutoencoderKL, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), ' +
+  'Qwen2ForCausalLM, AutoencoderKL, CLIPModel, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), ' +
   'FluxTransformer2DModel, T5EncoderModel'
 
 /** The model that a config.json is of; null for a causal language model. */
@@ -96,6 +97,8 @@ function forwardModel(fields: Fields): ForwardModel | null {
       return null
     case 'AutoencoderKL':
       return autoencoderKl(autoencoderKlConfig(fields))
+    case 'CLIPModel':
+      return clipModel(clipModelConfig(fields))
     case 'CLIPTextModel':
     case 'CLIPTextModelWithProjection':
       return clipText(clipTextConfig(fields))

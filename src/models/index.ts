@@ -7,6 +7,7 @@ export {
   type ClipTextConfig,
   type ClipVisionConfig,
 } from './clip.js'
+export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js'
 export type { CausalModel, DecodeStep, KeyValueCache, TokenInput } from './causalModel.js'
 export { loadCausalModel } from './loadCausalModel.js'
 export { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'

@@ -18,6 +18,9 @@ export { actionIou, actions } from './actionIou.js'
 export { flaggedLabels, moderation, type ModerationOptions } from './moderation.js'
 
 // Pictures
+export { aesthetic } from './aesthetic.js'
+export { clipSimilarity } from './clipSimilarity.js'
+export { pickScore } from './pickScore.js'
 export { preservation } from './preservation.js'
 export { psnr } from './psnr.js'
 export { ssim } from './ssim.js'
