@@ -54,9 +54,8 @@ const STD = [0.26862954, 0.26130258, 0.27577711]
 function sizeOf(fields: Fields, name: string, part: string): number {
   const value = fields.get(name) ?? 224
   const size: unknown = typeof value === 'object' ? (value as Record<string, unknown>)[part] : value
-  return Number.isInteger(size) && (size as number) > 0
-    ? (size as number)
-    : fields.fail(name, `a size in pixels, or { "${part}": … }`)
+  if (typeof size === 'number' && Number.isInteger(size) && size > 0) return size
+  return fields.fail(name, `a size in pixels, or { "${part}": … }`)
 }
 
 function channels(fields: Fields, name: string, usual: number[]): number[] {

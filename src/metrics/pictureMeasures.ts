@@ -21,7 +21,7 @@ function sharpness(pictures: tf.Tensor): tf.Tensor1D {
     const kept = tf.sum(tf.minimum(gradient, blurred), [1, 2])
     return tf.div(tf.sub(total, kept), tf.maximum(total, FLAT))
   })
-  return tf.minimum(lost[0]!, lost[1]!) as tf.Tensor1D
+  return tf.minimum<tf.Tensor1D>(lost[0]!, lost[1]!)
 }
 
 /** Freedom from noise, 1 / (1 + σ/0.05), with σ as Immerkær estimates it from second differences, in each block of 8 × 8 pixels; the
@@ -102,7 +102,7 @@ function sobel(x: tf.Tensor, axis: number): tf.Tensor {
 
 /** Mean of 11 pixels along an axis, the border mirrored. */
 function boxBlur(x: tf.Tensor, axis: number): tf.Tensor {
-  const padding = x.shape.map((_, i) => (i === axis ? [5, 5] : [0, 0]) as [number, number])
+  const padding = x.shape.map<[number, number]>((_, i) => (i === axis ? [5, 5] : [0, 0]))
   const padded = tf.mirrorPad(x, padding, 'symmetric')
   return tf.div(tf.addN(Array.from({ length: 11 }, (_, k) => shifted(padded, axis, k, 10))), 11)
 }
