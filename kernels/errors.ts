@@ -2,12 +2,19 @@ import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import type { Diagnostic } from 'tslab/dist/converter.js'
 import type { Position } from './lower.js'
+import { SCOPE } from './scope.js'
 
 const red = (text: string) => `\u001b[31m${text}\u001b[39m`
 const dim = (text: string) => `\u001b[2m${text}\u001b[22m`
 
-/** The diagnostic for an import from outside the notebook's folder. */
-const OUTSIDE = 6059
+/** What to do about a diagnostic, by its code. */
+const advice: Record<number, (message: string) => string> = {
+  2307: message => {
+    const [, name] = /^Cannot find module '((?:@[^/']+\/)?[^./'][^/']*)/.exec(message) ?? []
+    return name === undefined ? '' : ` Run \`npm install ${name}\` in the notebook's folder.`
+  },
+  6059: () => " Local files lie in the notebook's folder or below.",
+}
 
 /** What the compiler found wrong with a cell; nothing of the cell has run. */
 export class TypeScriptError extends Error {
@@ -28,8 +35,7 @@ export class TypeScriptError extends Error {
       const before = this.#diagnostics[i - 1]
       if (before?.start.offset === start.offset && before.fileName === fileName) return [`  ${messageText}`]
       const at = { line: start.line + 1, column: start.character + 1 }
-      const message =
-        code === OUTSIDE ? `${messageText} Local files lie in the notebook's folder or below.` : messageText
+      const message = messageText + (advice[code]?.(messageText) ?? '')
       const title = `${fileName ?? 'cell'}:${at.line}:${at.column} - ${red('error')} ${dim(`TS${code}:`)} ${message}`
       return fileName === undefined ? [title, ...excerpt(this.#code, at, end.offset - start.offset)] : [title]
     })
@@ -103,11 +109,11 @@ export interface Failure extends Record<string, unknown> {
 /** Anything thrown → the fields of an `error` message, with the line of the cell it comes from. */
 export function failure(thrown: unknown): Failure {
   const ename = thrown instanceof Error ? thrown.name : 'Uncaught'
-  const evalue = thrown instanceof Error ? thrown.message : describe(thrown)
+  const evalue = thrown instanceof Error ? withUserNames(thrown.message) : describe(thrown)
   if (thrown instanceof TypeScriptError || thrown instanceof KeyboardInterrupt)
     return { ename, evalue, traceback: thrown.traceback }
   if (!(thrown instanceof Error)) return { ename, evalue, traceback: [`${red(ename)}: ${evalue}`] }
-  const lines = describe(thrown)
+  const lines = withUserNames(describe(thrown))
     .replace(/^\[(.*)\]/, '$1') // around an error without frames
     .split('\n')
   const place = /(cell\[\d+\]):(\d+):(\d+)/.exec(thrown.stack ?? '')
@@ -121,6 +127,10 @@ export function failure(thrown: unknown): Failure {
     traceback: [head.replace(ename, red), ...mark, ...lines.slice(first < 0 ? lines.length : first)],
   }
 }
+
+/** A message without what lowering has put around names: `(0 , __scope.f) is not a function`. */
+const withUserNames = (message: string): string =>
+  message.replace(/\(0 ?, [\w$]+\.([\w$]+)\)/g, '$1').replaceAll(`${SCOPE}.`, '')
 
 function describe(value: unknown): string {
   try {

@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
+import ts from 'typescript'
 
 const require = createRequire(import.meta.url)
 const { version } = require('../../package.json') as { version: string }
-const typescript = require('@tslab/typescript-for-tslab/package.json') as { version: string }
 
 /** The answer to `kernel_info_request`. */
 export const info = {
@@ -10,11 +10,11 @@ export const info = {
   protocol_version: '5.4',
   implementation: 'rewardlab',
   implementation_version: version,
-  banner: `rewardlab ${version}: TypeScript ${typescript.version} on Node ${process.versions.node}`,
+  banner: `rewardlab ${version}: TypeScript ${ts.version} on Node ${process.versions.node}`,
   debugger: false,
   language_info: {
     name: 'typescript',
-    version: typescript.version,
+    version: ts.version,
     mimetype: 'text/typescript',
     file_extension: '.ts',
     pygments_lexer: 'typescript',

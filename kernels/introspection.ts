@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module'
-import type * as TypeScript from '@tslab/typescript-for-tslab'
+import ts from 'typescript'
 import type { Cells } from './cells.js'
-import { ts } from './typescript.js'
 import type { Content } from './wire.js'
 
 const require = createRequire(import.meta.url)
@@ -31,7 +30,7 @@ export function inspect(cells: Cells, { code, cursor_pos }: Content): Content {
   return { status: 'ok', found: info !== undefined, data: info ? described(info) : {}, metadata: {} }
 }
 
-/** The name that a cell asks about by `name?`, which is no TypeScript. */
+/** The name that a cell asks about by `name?`, which is no ts. */
 export const questioned = (code: string): string | undefined =>
   /^\s*([\p{L}_$][\p{L}\p{N}_$.]*)\s*\?\s*$/u.exec(code)?.[1]
 
@@ -42,7 +41,7 @@ export function page(cells: Cells, name: string): Content {
   return { source: 'page', data, start: 0 }
 }
 
-function described({ displayParts, documentation, tags }: TypeScript.QuickInfo): Record<string, string> {
+function described({ displayParts, documentation, tags }: ts.QuickInfo): Record<string, string> {
   const text = (parts: readonly { readonly text: string }[] = []) => parts.map(part => part.text).join('')
   const signature = text(displayParts)
     .replace(/^\(alias\) /, '')

@@ -40,16 +40,17 @@ export class Modules {
   /** Runs lowered code once its imports are there.
    * @param file the name in stack traces
    * @param text what the user wrote
-   * @param before called last, just before the code starts */
-  async run({ code, imports, origin }: Lowered, { file, text, folder, exports, before }: RunOptions): Promise<void> {
+   * @param before called last, just before the code starts
+   * @returns what the code returns */
+  async run({ code, imports, origin }: Lowered, { file, text, folder, exports, before }: RunOptions): Promise<unknown> {
     const needed = new Map<string, Namespace>()
     for (const id of imports) needed.set(id, interop(await this.#load(id, folder)))
     const fallback = createRequire(join(folder, 'cell.js'))
     registerSource(file, { origin, text })
-    const start = vm.runInThisContext(`(async function (${parameters.join(', ')}) {\n${code}\n})`, {
+    const start = vm.runInThisContext(`(async function (${parameters.join(', ')}) { 'use strict'\n${code}\n})`, {
       filename: file,
       lineOffset: -1,
-    }) as (...values: unknown[]) => Promise<void>
+    }) as (...values: unknown[]) => Promise<unknown>
     await before?.()
     const meta = {
       url: pathToFileURL(join(folder, 'cell.ts')).href,
@@ -57,7 +58,7 @@ export class Modules {
       filename: join(folder, 'cell.ts'),
     }
     const require = (id: string) => needed.get(id) ?? (fallback(id) as unknown)
-    await impatiently(() => start(exports, require, (id: unknown) => this.#load(String(id), folder), meta))
+    return impatiently(() => start(exports, exports, require, (id: unknown) => this.#load(String(id), folder), meta))
   }
 
   async #load(id: string, folder: string): Promise<Namespace> {
@@ -118,20 +119,13 @@ const importOwn = (id: string): Promise<Namespace> => import(id) as Promise<Name
 /** The notebook's own packages first, then the installation's. */
 async function importPackage(id: string, folder: string): Promise<Namespace> {
   if (isOwned(id) || isBuiltin(id)) return importOwn(id)
-  try {
-    return await importFrom(folder)(id)
-  } catch (error) {
+  const unlessMissing = (error: unknown) => {
     if (!isMissing(error, id)) throw error
   }
-  try {
-    return await importOwn(id)
-  } catch (error) {
-    if (!isMissing(error, id)) throw error
-    const name = id.split('/', id.startsWith('@') ? 2 : 1).join('/')
-    throw new Error(`import '${id}': no such package in or above ${folder}. Run \`npm install ${name}\` there.`, {
-      cause: error,
-    })
-  }
+  const found = (await importFrom(folder)(id).catch(unlessMissing)) ?? (await importOwn(id).catch(unlessMissing))
+  if (found) return found
+  const name = id.split('/', id.startsWith('@') ? 2 : 1).join('/')
+  throw new Error(`import '${id}': no such package in or above ${folder}. Run \`npm install ${name}\` there.`)
 }
 
 function isMissing(error: unknown, id: string): boolean {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { join, relative } from 'node:path'
-import { ts } from '../../kernels/typescript.js'
+import ts from 'typescript'
 
 const sources = fileURLToPath(new URL('../../src', import.meta.url))
 
