@@ -1,7 +1,8 @@
 import { requireOneOf } from '../config.js'
 import type { WeightType } from '../io/checkpoint.js'
 import { readImage, writePng } from '../io/images.js'
-import { loadKontext } from '../models/index.js'
+import { loadAdapter, loadKontext, type Kontext } from '../models/index.js'
+import { overlay } from '../policies/overlay.js'
 import { editImage, type EditOptions } from '../sampling/index.js'
 import { start } from '../xla/index.js'
 import { numberOf, type Print } from './command.js'
@@ -24,6 +25,7 @@ export const EDIT_OPTIONS = {
   max_sequence_length: text,
   dtype: text,
   quantization: text,
+  vae_tile: text,
 } as const
 
 export const EDIT_HELP = `Edits an image with a FluxKontextPipeline as diffusers saves it, and writes a PNG.
@@ -38,10 +40,12 @@ export const EDIT_HELP = `Edits an image with a FluxKontextPipeline as diffusers
   --seed N              default 0
   --dtype T             float32 or bfloat16, of weights and computation; default float32
   --quantization nf4    the transformer's matrices in 4 bits
+  --vae_tile N          side in pixels of the tiles the autoencoder works on, for less memory; default none
+  --adapter DIR         a LoRA adapter of the transformer, as diffusers saves it
   --json                print the result as JSON: output, width, height`
 
 type Values = { no_auto_resize?: boolean } & Partial<
-  Record<Exclude<keyof typeof EDIT_OPTIONS, 'no_auto_resize'> | 'seed', string>
+  Record<Exclude<keyof typeof EDIT_OPTIONS, 'no_auto_resize'> | 'seed' | 'adapter', string>
 >
 
 const NUMBERS = [
@@ -71,13 +75,24 @@ export async function generateImage(dir: string, values: Values, print: Print): 
   for (const name of NUMBERS) if (values[name] !== undefined) options[name] = numberOf(name, values[name])
   const image = await readImage(path)
   await start()
-  const kontext = await loadKontext(dir, { dtype: dtype as WeightType, quantization: quantization as 'nf4' | null })
+  const kontext = await loadKontext(dir, {
+    dtype: dtype as WeightType,
+    quantization: quantization as 'nf4' | null,
+    vae_tile: values.vae_tile === undefined ? null : numberOf('vae_tile', values.vae_tile),
+  })
   try {
-    const edited = await editImage(kontext, image, prompt, options)
+    const adapted = values.adapter === undefined ? kontext : await withAdapter(kontext, values.adapter)
+    const edited = await editImage(adapted, image, prompt, options)
     await writePng(output, edited)
     const { width, height } = edited
     print(`${width} × ${height} → ${output}`, { output, width, height })
   } finally {
     kontext.dispose()
   }
+}
+
+async function withAdapter(kontext: Kontext, dir: string): Promise<Kontext> {
+  const { model, weights } = kontext.transformer
+  const adapter = await loadAdapter(model, dir)
+  return { ...kontext, transformer: { model, weights: overlay(overlay(weights, adapter.scaling), adapter.weights) } }
 }

@@ -6,7 +6,8 @@ import { generateCommand } from '../../src/cli/generate.js'
 import { readImage, writePng } from '../../src/io/images.js'
 import { openSafetensors } from '../../src/io/safetensors.js'
 import { loadTokenizer, type Message } from '../../src/io/tokenizer.js'
-import { loadKontext } from '../../src/models/index.js'
+import { loadAdapter, loadKontext } from '../../src/models/index.js'
+import { overlay } from '../../src/policies/overlay.js'
 import { editImage } from '../../src/sampling/index.js'
 import { start } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
@@ -66,14 +67,21 @@ describe('rewardlab generate', () => {
     await writePng(input, image)
     const sizes = ['--max_area', '1000', '--no_auto_resize', '--max_sequence_length', '16']
     const how = ['--num_inference_steps', '2', '--seed', '3', '--negative_prompt', 'blurry', '--true_cfg_scale', '2']
-    const args = ['--image', input, '--prompt', 'make it red', '--output', output, ...sizes, ...how]
+    const adapter = ['--adapter', fixture('kontext_adapter')]
+    const args = ['--image', input, '--prompt', 'make it red', '--output', output, ...sizes, ...how, ...adapter]
     const { code, stdout, stderr } = await rewardlab(['generate', fixture('kontext'), ...args, '--json'])
     assert.equal(code, 0, stderr + stdout)
     assert.deepEqual(JSON.parse(stdout), { output, width: 40, height: 24 })
     const options = { seed: 3, negative_prompt: 'blurry', true_cfg_scale: 2, num_inference_steps: 2, max_area: 1000, auto_resize: false, max_sequence_length: 16 } // prettier-ignore
     await start()
     const kontext = await loadKontext(fixture('kontext'))
-    assert.deepEqual(await readImage(output), await editImage(kontext, image, 'make it red', options))
+    const { model, weights } = kontext.transformer
+    const lora = await loadAdapter(model, fixture('kontext_adapter'))
+    const transformer = { model, weights: overlay(overlay(weights, lora.scaling), lora.weights) }
+    assert.deepEqual(
+      await readImage(output),
+      await editImage({ ...kontext, transformer }, image, 'make it red', options),
+    )
     kontext.dispose()
   })
 
@@ -81,6 +89,8 @@ describe('rewardlab generate', () => {
     const good = await jsonLines('good.jsonl', [{ prompt: 'a' }])
     const long = { prompt: 'many words '.repeat(60) }
     const pipeline = fixture('kontext')
+    const picture = join(dir, 'picture.png')
+    await writePng(picture, { width: 8, height: 8, data: new Uint8ClampedArray(8 * 8 * 3) })
     const edit = [pipeline, '--prompt', 'a', '--output', join(dir, 'none.png')]
     const cases: [args: string[], message: RegExp][] = [
       [[model], /--messages FILE\.jsonl is missing/],
@@ -108,6 +118,8 @@ describe('rewardlab generate', () => {
       [[pipeline, '--image', good, '--prompt', 'a'], /--output is missing/],
       [[...edit, '--image', good], /good\.jsonl: .*Needed a whole PNG/],
       [[...edit, '--image', good, '--height', 'x'], /--height is "x", needed a number/],
+      [[...edit, '--image', picture, '--adapter', dir], /Needed: pytorch_lora_weights\.safetensors/],
+      [[...edit, '--image', picture, '--vae_tile', '24'], /tiles of 24 pixels, needed a multiple of 16/],
       [[...edit, '--image', good, '--dtype', 'half'], /dtype is "half", needs one of float32, bfloat16/],
     ]
     for (const [args, message] of cases)
