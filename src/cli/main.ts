@@ -4,6 +4,7 @@ import type { Command } from './command.js'
 /** Every command and the file it lives in, loaded when it is asked for. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   doctor: async () => (await import('./doctor.js')).doctorCommand,
+  estimate: async () => (await import('./estimate.js')).estimateCommand,
   forward: async () => (await import('./forward.js')).forwardCommand,
   generate: async () => (await import('./generate.js')).generateCommand,
 }

@@ -31,7 +31,15 @@ export {
   unpackLatents,
   type KontextConditions,
 } from './kontext.js'
-export { loadKontext, type Kontext, type KontextOptions, type TextFeatures } from './loadKontext.js'
+export { estimateKontext, kontextPlans, type EstimateOptions, type KontextEstimate } from './estimateKontext.js'
+export {
+  kontextConfigs,
+  loadKontext,
+  type Kontext,
+  type KontextConfigs,
+  type KontextOptions,
+  type TextFeatures,
+} from './loadKontext.js'
 export { initAdapter, loadAdapter, mergeAdapter, saveAdapter, type Adapter, type LoraConfig } from './lora.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'

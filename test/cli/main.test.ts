@@ -18,7 +18,7 @@ describe('rewardlab', () => {
 
   it('fails in one line with exit code 1, as JSON if asked to', async () => {
     const cases = [
-      [['dcotor'], 'unknown command "dcotor", needed one of doctor, forward, generate. See rewardlab --help.'],
+      [['dcotor'], 'unknown command "dcotor", needed one of doctor, estimate, forward, generate. See rewardlab --help.'],
       [['forward', 'x'], 'found 1 arguments, needed 3: MODEL_DIR IN.safetensors OUT.safetensors. See --help.'],
       [['forward', 'x', 'y', 'z'], 'x/config.json: there is no such file, nor its folder. Check the path.'],
       [['generate', 'x', '--messages', 'y'], "y: cannot be read (ENOENT: no such file or directory, open 'y'). Needed a JSON lines file, plain or gzip."],

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { estimateCommand } from '../../src/cli/estimate.js'
+import type { KontextEstimate } from '../../src/models/index.js'
+import { fixture } from '../models/fixture.js'
+
+describe('rewardlab estimate', () => {
+  const run = async (...args: string[]): Promise<[text: string, json: object]> => {
+    let printed: [string, object] = ['', {}]
+    await estimateCommand.run(args, (text, json) => (printed = [text, json]))
+    return printed
+  }
+
+  it('tells which plans fit, without weights', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'estimate-'))
+    await cp(fixture('kontext'), dir, { recursive: true, filter: path => !path.endsWith('.safetensors') })
+    const [text, json] = await run(dir, '--memory', '0.3', '--r', '4', '--max_sequence_length', '32')
+    const { memory, plans } = json as { memory: number; plans: { estimate: KontextEstimate }[] }
+    assert.equal(memory, 0.3 * 2 ** 30)
+    assert.equal(plans.length, 4)
+    const lines = text.split('\n')
+    assert.equal(lines.length, 6)
+    for (const [i, { estimate }] of plans.entries()) {
+      const verdict = (bytes: number) => (bytes <= memory ? 'fits' : 'too large')
+      assert.match(lines[i + 1]!, new RegExp(`GiB ${verdict(estimate.editing)} +.*GiB ${verdict(estimate.training)}$`))
+    }
+    await rm(dir, { recursive: true })
+  })
+
+  it('refuses what does not fit', async () => {
+    await assert.rejects(run(fixture('flux')), /model_index\.json: there is no such file/)
+    await assert.rejects(run(fixture('kontext'), '--r', 'x'), /--r is "x", needed a number/)
+    await assert.rejects(run(fixture('kontext'), '--dtype', 'int8'), /dtype is "int8", needs one of/)
+  })
+})
