@@ -2,6 +2,7 @@ import type { Converter, ConvertResult } from 'tslab/dist/converter.js'
 import ts from 'typescript'
 import { createConverter } from './converter.js'
 import { TypeScriptError } from './errors.js'
+import { modules } from './installation.js'
 import { lowerCell, lowerFile, type Lowered } from './lower.js'
 import { uninterrupted } from './uninterrupted.js'
 
@@ -72,7 +73,11 @@ export class Compiler {
   /** @param position in UTF-16 units */
   complete({ types }: Declared, code: string, position: number): Completion {
     const { start, end, candidates, original } = uninterrupted(() => this.#converter.complete(types, code, position))
-    return { start, end, candidates, kinds: new Map(original?.entries.map(({ name, kind }) => [name, kind])) }
+    const kinds = new Map<string, string>(original?.entries.map(({ name, kind }) => [name, kind]))
+    const specifier = /\b(?:from|import)[\s(]*['"]([^'"]*)$/.exec(code.slice(0, position))?.[1]
+    return specifier === undefined
+      ? { start, end, candidates, kinds }
+      : { ...specifierAt(code, position, specifier, candidates), kinds }
   }
 
   /** The signature and docstring of what stands at a position, or just before it. */
@@ -81,6 +86,19 @@ export class Compiler {
       uninterrupted(() => this.#converter.inspect(types, code, offset))
     return at(position) ?? (position > 0 ? at(position - 1) : undefined)
   }
+}
+
+/** Completes the last part of a module specifier: names of packages and files that the compiler knows, and our modules.
+ * @param specifier what stands before the position */
+function specifierAt(code: string, position: number, specifier: string, candidates: readonly string[]) {
+  const folder = specifier.slice(0, specifier.lastIndexOf('/') + 1)
+  const ours = modules.map(name => `rewardlab/${name}`).filter(id => id.startsWith(folder))
+  const names = new Set([
+    ...candidates.filter(name => !name.startsWith('.')),
+    ...ours.map(id => id.slice(folder.length)),
+  ])
+  const rest = /^[\w.-]*/.exec(code.slice(position))![0]
+  return { start: position - specifier.length + folder.length, end: position + rest.length, candidates: [...names] }
 }
 
 /** Diagnostics on the name of a variable or function: its inferred type uses a private name, or is too long. */

@@ -19,7 +19,6 @@ interface Internals {
  * @returns the converter, and a look at the user's own files, to be taken before each use of it */
 export function createConverter(folder: string): { readonly converter: Converter; readonly lookAtFiles: () => void } {
   const { watchers, lookAtFiles } = watchOnDemand()
-  const host = ts.createCompilerHost({})
   const { Completions } = ts as unknown as Internals
   // tslab fixes its compiler options and its module resolution: it gets a copy of the compiler with ours.
   const altered = {
@@ -35,8 +34,11 @@ export function createConverter(folder: string): { readonly converter: Converter
     getNullTransformationContext: () => undefined,
     getQuickInfoAtPosition: quickInfo,
     Completions: {
-      getCompletionsAtPositionForTslab: (_host: unknown, ...rest: unknown[]) =>
-        Completions.getCompletionsAtPosition(host, ...rest),
+      getCompletionsAtPositionForTslab: (_host: unknown, program: ts.Program, ...rest: unknown[]) => {
+        const options = program.getCompilerOptions()
+        const host = { ...ts.createCompilerHost(options), getCompilationSettings: () => options }
+        return Completions.getCompletionsAtPosition(host, program, ...rest)
+      },
     },
   }
   const path = require.resolve('@tslab/typescript-for-tslab')

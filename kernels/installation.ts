@@ -1,5 +1,6 @@
+import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const require = createRequire(import.meta.url)
@@ -16,3 +17,7 @@ export const typeRoot = resolve(
   dirname(require.resolve('@types/node/package.json', { paths: [installation, dirname(require.resolve('tslab'))] })),
   '..',
 )
+
+const sources = join(installation, 'dist', 'src')
+/** The names of its public modules: `rewardlab/NAME`. */
+export const modules = readdirSync(sources).filter(name => existsSync(join(sources, name, 'index.js')))

@@ -25,7 +25,7 @@ export function shareNames(
 ): { readonly names: readonly string[]; readonly transform: ts.TransformerFactory<ts.SourceFile> } {
   const declared = file.statements.flatMap(statement =>
     ts.isExportDeclaration(statement) && statement.exportClause && ts.isNamedExports(statement.exportClause)
-      ? statement.exportClause.elements.map(element => checker.getExportSpecifierLocalTargetSymbol(element)!)
+      ? statement.exportClause.elements.flatMap(name => checker.getExportSpecifierLocalTargetSymbol(name) ?? []) // `declare`
       : [],
   )
   const shared = new Set(declared.filter(symbol => isOuter(symbol, file)))

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Content } from '../../kernels/wire.js'
 import { Notebook } from './notebook.js'
 
 describe('cells', function () {
@@ -116,6 +117,11 @@ describe('cells', function () {
     it('types may share their names', async () => {
       await run('type Row = { row: number }; interface Column { of: Row }; const Row = { row: 1 }')
       assert.equal(await run('const column: Column = { of: Row }; column.of.row'), 1)
+    })
+
+    it('may be declared for the compiler only', async () => {
+      await run('declare const promised: number; const f = () => promised')
+      await fails('f()', /^ReferenceError: promised is not defined/)
     })
 
     it('may be those of Node', async () => {
@@ -300,5 +306,64 @@ describe('cells', function () {
       ["import fs = require('node:fs')", /error TS1202: .*Consider using 'import \* as ns/],
     ] as const)
       it(`fails with one clear error: ${code}`, () => fails(code, message))
+  })
+
+  describe('completion', () => {
+    /** The matches at `|`, and what they take the place of. */
+    const complete = async (marked: string) => {
+      const code = marked.replace('|', '')
+      const reply = (await notebook.ask('complete', { code, cursor_pos: marked.indexOf('|') })) as Content
+      return {
+        matches: reply['matches'] as string[],
+        replaced: code.slice(Number(reply['cursor_start']), Number(reply['cursor_end'])),
+      }
+    }
+    before(async () => {
+      await run(`import { grpo } from 'rewardlab/optimizers'; import { loadPolicy } from 'rewardlab/policies'
+        declare const policy: Awaited<ReturnType<typeof loadPolicy>>; declare const rewards: any`)
+      notebook.write('steps/first.ts', 'export const firstStep = 1')
+    })
+
+    for (const [code, matches, replaced] of [
+      ["import { sft } from 'rewardlab/opt|'", ['optimizers'], 'opt'],
+      ["import { sft } from 'reward|", ['rewardlab/xla', 'rewardlab/optimizers', 'rewardlab/plots'], 'reward'],
+      ["import f from 'call|ab'", ['callable'], 'callab'],
+      ["import fs from 'node:f|'", ['node:fs', 'node:fs/promises'], 'node:f'],
+      ["import { } from './st|'", ['steps'], 'st'],
+      ["await import('./steps/|')", ['first'], ''],
+      ["import { firs| } from './steps/first.ts'", ['firstStep'], 'firs'],
+      ["import { grpoL| } from 'rewardlab/optimizers'", ['grpoLoss', 'GrpoLossConfig'], 'grpoL'],
+      ['grpo(policy, [], rewards, { lear|', ['learning_rate'], 'lear'],
+      ['grpo(policy, [], rewards, {\n  max_steps: 3,\n  lear|\n})', ['learning_rate'], 'lear'],
+      ["await loadPolicy('x', { ada| })", ['adapter'], 'ada'],
+      ['policy.sco|', ['score'], 'sco'],
+    ] as const)
+      it(code.replace('\n', ' '), async () => {
+        const found = await complete(code)
+        assert.deepEqual(
+          matches.filter(name => !found.matches.includes(name)),
+          [],
+          found.matches.slice(0, 20).join(),
+        )
+        assert.equal(found.replaced, replaced)
+      })
+
+    it('shows the docstring of a key, a function and an import', async () => {
+      const inspect = async (marked: string) => {
+        const request = { code: marked.replace('|', ''), cursor_pos: marked.indexOf('|') }
+        const reply = (await notebook.ask('inspect', request)) as { data: Record<string, string> }
+        return reply.data['text/plain']
+      }
+      assert.match(
+        (await inspect('grpo(policy, [], rewards, { learning_r|ate'))!,
+        /^\(property\) learning_rate\?: number\n\nPeak rate\./,
+      )
+      assert.match(
+        (await inspect("import { gr|po } from 'rewardlab/optimizers'"))!,
+        /^function grpo.*\n\nTrains a policy/,
+      )
+      assert.match((await inspect('await loadPol|icy("x")'))!, /loadPolicy\(dir: string.*\n\nLoads a model directory/)
+      assert.equal(await inspect('// not|hing'), undefined)
+    })
   })
 })
