@@ -1,10 +1,13 @@
-import { appendFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Content } from './wire.js'
 
 /** One executed cell: the session it ran in (counted from 1), its number there, its code. */
 type Entry = readonly [session: number, line: number, source: string]
+
+/** Entries that are kept when the file, at the start of a kernel, has twice as many. */
+const KEPT = 10_000
 
 /** The cells of this session and of earlier ones, in a file of JSON lines. */
 export class History {
@@ -16,7 +19,19 @@ export class History {
   constructor(path = process.env['REWARDLAB_HISTORY'] ?? defaultPath()) {
     this.#path = path
     this.#entries = readEntries(path)
+    if (this.#entries.length > 2 * KEPT) this.#trim()
     this.#session = (this.#entries.at(-1)?.[0] ?? 0) + 1
+  }
+
+  /** The file is replaced whole, so that a kernel that starts meanwhile finds it. */
+  #trim(): void {
+    this.#entries.splice(0, this.#entries.length - KEPT)
+    try {
+      writeFileSync(`${this.#path}.new`, this.#entries.map(entry => JSON.stringify(entry) + '\n').join(''))
+      renameSync(`${this.#path}.new`, this.#path)
+    } catch {
+      // another time
+    }
   }
 
   /** A folder that cannot be written costs the history on disk, never the cell. */
@@ -57,7 +72,7 @@ function defaultPath(): string {
 
 function readEntries(path: string): Entry[] {
   try {
-    const lines = readFileSync(path, 'utf8').split('\n').slice(-10_001)
+    const lines = readFileSync(path, 'utf8').split('\n')
     return lines.flatMap(line => (line === '' ? [] : [JSON.parse(line) as Entry]))
   } catch {
     return []

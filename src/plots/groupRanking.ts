@@ -1,8 +1,14 @@
 import { chart, type Chart, type ChartOptions } from './chart.js'
+import { mean } from './meanInterval.js'
 import type { Sample } from './sampleGallery.js'
 import { seriesColors } from './seriesColors.js'
 
 type Weights = Readonly<Record<string, number>>
+
+export interface GroupRankingOptions extends ChartOptions {
+  /** What a score is measured in, as in SRPO: itself (default), or standard deviations from its group's mean. */
+  readonly normalization?: 'none' | 'group'
+}
 
 /** Samples with the weighted sum of their components as `reward`, best first; those that tie keep their order. */
 export function ranked(samples: readonly Sample[], weights: Weights): (Sample & { reward: number | null })[] {
@@ -14,11 +20,32 @@ export function ranked(samples: readonly Sample[], weights: Weights): (Sample & 
   return scored.sort((a, b) => (b.reward ?? -Infinity) - (a.reward ?? -Infinity))
 }
 
+/** Samples of one group with z = (r − mean)/(std + 1e-4) in place of each score r, std with Bessel's correction: `scalarize` does the same. */
+function normalized(samples: readonly Sample[]): Sample[] {
+  const scoresOf = (name: string) => samples.flatMap(({ components }) => components?.[name] ?? [])
+  const z = (name: string, score: number) => {
+    const scores = scoresOf(name)
+    const centre = mean(scores)
+    const squares = scores.reduce((sum, r) => sum + (r - centre) ** 2, 0)
+    return (score - centre) / (Math.sqrt(squares / Math.max(1, scores.length - 1)) + 1e-4)
+  }
+  return samples.map(({ components = {}, ...sample }) => ({
+    ...sample,
+    components: Object.fromEntries(
+      Object.entries(components).map(([name, score]) => [name, score === null ? null : z(name, score)]),
+    ),
+  }))
+}
+
 /** The completions of one prompt, best first, under the given weights: a bar each, stacked from what every component
- * contributes, wᵢrᵢ (negative parts below zero), with the sum at its end.
+ * contributes, wᵢrᵢ or wᵢzᵢ (negative parts below zero), with the sum at its end.
  * @param samples completions with the scores of their `components` */
-export function groupRanking(samples: readonly Sample[], weights: Weights, options: ChartOptions = {}): Chart {
-  const rows = ranked(samples, weights).map((sample, i) => ({
+export function groupRanking(
+  samples: readonly Sample[],
+  weights: Weights,
+  { normalization = 'none', ...options }: GroupRankingOptions = {},
+): Chart {
+  const rows = ranked(normalization === 'group' ? normalized(samples) : samples, weights).map((sample, i) => ({
     ...sample,
     place: `${i + 1} · ${line(sample.completion)}`,
   }))
@@ -46,7 +73,11 @@ export function groupRanking(samples: readonly Sample[], weights: Weights, optio
           mark: { type: 'bar', tooltip: true },
           encoding: {
             y,
-            x: { field: 'x0', type: 'quantitative', title: 'reward' },
+            x: {
+              field: 'x0',
+              type: 'quantitative',
+              title: normalization === 'group' ? 'reward, in standard deviations' : 'reward',
+            },
             x2: { field: 'x1' },
             color: { field: 'component', type: 'nominal', scale: seriesColors(Object.keys(weights)) },
           },

@@ -9,6 +9,9 @@ export interface LearningCurvesOptions extends ChartOptions {
   ci?: number
   /** Rows in the centred moving average of each run; 1 for none. By default a 25th of the longest curve's, 5 at least. */
   smooth?: number
+  /** The least and the greatest value that the metric can have: band and smooth curves are cut there. By default 0 and 1 for accuracies
+   * and fractions, by TRL's names; none for others. */
+  bounds?: readonly [low: number, high: number]
   /** Property of the runs that tells the series apart; by default `name`. */
   by?: string
   /** All series of the study, when a figure shows only some: each keeps its colour. */
@@ -24,7 +27,15 @@ export interface LearningCurvesOptions extends ChartOptions {
  * @throws if there are no runs, a run has rows but none with the metric, or one of them has no `step` */
 export function learningCurves(
   runs: PlotRun | readonly PlotRun[],
-  { metric = 'reward', ci = 0.95, smooth, by = 'name', series, ...options }: LearningCurvesOptions = {},
+  {
+    metric = 'reward',
+    ci = 0.95,
+    smooth,
+    bounds = boundsOf(metric),
+    by = 'name',
+    series,
+    ...options
+  }: LearningCurvesOptions = {},
 ): Chart {
   const groups = bySeries(runs, by, 'learningCurves')
   const curves = [...groups].map(([name, seeds]) => ({
@@ -39,7 +50,14 @@ export function learningCurves(
   )
   const means = curves.flatMap(({ name, seeds }) => {
     const smooth = seeds.map(curve => smoothed(curve, window))
-    return sparse(meanCurve(smooth, ci)).map(point => ({ series: name, ...point, all: point.seeds === seeds.length }))
+    return sparse(meanCurve(smooth, ci)).map(point => ({
+      series: name,
+      ...point,
+      value: within(point.value, bounds),
+      low: point.low && within(point.low, bounds),
+      high: point.high && within(point.high, bounds),
+      all: point.seeds === seeds.length,
+    }))
   })
   const band = means.filter(point => point.all && point.seeds > 2)
   const events = [...groups.values()].flat().flatMap(eventsOf)
@@ -78,26 +96,51 @@ export function learningCurves(
   )
 }
 
+/** Of metrics that are shares by their names: `mean_token_accuracy`, `rewards/accuracies`, `clip_ratio/region_mean`, … */
+const boundsOf = (metric: string): readonly [number, number] =>
+  /accurac|fraction|\bfrac_|\bclip_ratio|clipped_ratio/.test(metric) ? [0, 1] : [-Infinity, Infinity]
+
+const within = (value: number, [low, high]: readonly [number, number]): number => Math.min(Math.max(value, low), high)
+
 interface Event {
   step: number
   event: string
+  /** Of the text. */
+  lines: string[]
 }
 
 function eventsOf(run: PlotRun): Event[] {
   return [...run.rows].flatMap(row => {
     const step = numberAt(row, 'step')
-    return 'event' in row && typeof row.event === 'string' && step !== null ? [{ step, event: row.event }] : []
+    return 'event' in row && typeof row.event === 'string' && step !== null
+      ? [{ step, event: row.event, lines: linesOf(row.event) }]
+      : []
   })
 }
+
+/** A line for each part between commas, and more for a long one. */
+const linesOf = (event: string): string[] =>
+  event.split(/(?<=,) /).flatMap(part => {
+    const lines = ['']
+    for (const word of part.split(' ')) {
+      const line = `${lines.at(-1)!} ${word}`.trimStart()
+      if (line.length <= LETTERS || lines.at(-1) === '') lines[lines.length - 1] = line
+      else lines.push(word)
+    }
+    return lines
+  })
+
+/** That fit along a figure for paper. */
+const LETTERS = 30
 
 /** An upright line an event, with its text along it if there are few. */
 function marked(events: readonly Event[], x: object): object[] {
   if (events.length === 0) return []
   const text = {
     data: { values: events.length <= 6 ? events : [] },
-    encoding: { x, y: { value: 3 }, text: { field: 'event' } },
+    encoding: { x, y: { value: 3 }, text: { field: 'lines' } },
   }
-  const along = { type: 'text', angle: 90, align: 'left', baseline: 'top', dy: 2, limit: 125 }
+  const along = { type: 'text', angle: 90, align: 'left', baseline: 'top', dy: 2 }
   return [
     { data: { values: events }, mark: { type: 'rule', style: 'reference', tooltip: true }, encoding: { x } },
     { ...text, mark: { ...along, stroke: 'white', strokeWidth: 3, strokeJoin: 'round' } }, // keeps curves off the text

@@ -20,6 +20,8 @@ export interface Weighted {
 export interface WeightsPanelOptions {
   /** The end of every slider; by default 1, or the largest weight if that is more. */
   readonly max?: number
+  /** What the ranking measures scores in: `group` ranks as SRPO does by default; by default as they are. */
+  readonly normalization?: 'none' | 'group'
   /** Draws the group scored last under the weights of the moment; by default ranked, a bar a completion. */
   readonly chart?: (group: readonly Sample[], weights: Weights) => unknown
 }
@@ -28,7 +30,11 @@ export interface WeightsPanelOptions {
  * them anew at once, without the device; a run that uses the rewards takes the weights from its next step on. */
 export function weightsPanel(
   rewards: Weighted,
-  { max = Math.max(1, ...Object.values(rewards.weights)), chart = ranking }: WeightsPanelOptions = {},
+  {
+    max = Math.max(1, ...Object.values(rewards.weights)),
+    normalization = 'none',
+    chart = (group, weights) => ranking(group, weights, normalization),
+  }: WeightsPanelOptions = {},
 ): Widget {
   const step = stepOf(Object.values(rewards.weights))
   const labelWidth = `${Math.max(...rewards.names.map(name => name.length))}ch`
@@ -65,9 +71,9 @@ function groupOf(scored: Scored, names: readonly string[]): Sample[] | undefined
   return groups.findLast(differ) ?? groups.at(-1)
 }
 
-async function ranking(group: readonly Sample[], weights: Weights): Promise<unknown> {
+async function ranking(group: readonly Sample[], weights: Weights, normalization: 'none' | 'group'): Promise<unknown> {
   const { groupRanking } = await import('../plots/index.js')
-  return groupRanking(group, weights, { title: titleOf(group[0]!.prompt) })
+  return groupRanking(group, weights, { title: titleOf(group[0]!.prompt), normalization })
 }
 
 /** A prompt in one line; of a long one the end, where the question stands. */

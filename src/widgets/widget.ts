@@ -67,15 +67,22 @@ export class Widget implements Displayable {
   async [displaySymbol](): Promise<Record<string, unknown>> {
     await this.drawn()
     const view = { version_major: 2, version_minor: 0, model_id: this.id }
-    return { 'text/plain': this.#text(), 'application/vnd.jupyter.widget-view+json': view }
+    return {
+      'text/plain': this.#text() || String(this.#state['_model_name']),
+      'application/vnd.jupyter.widget-view+json': view,
+    }
   }
 
-  /** For front ends without widgets: a box by its children, others by label and value. */
+  /** For front ends without widgets: a box by its children, others by label and value; empty for pictures and outputs. */
   #text(): string {
-    const { _model_name, children, description, value } = this.#state
-    if (Array.isArray(children)) return children.map(child => (child as Widget).#text()).join('\n')
+    const { children, description, value } = this.#state
+    if (Array.isArray(children))
+      return children
+        .map(child => (child as Widget).#text())
+        .filter(Boolean)
+        .join('\n')
     const shown = value === undefined || value instanceof Uint8Array ? '' : plainText(value)
-    return [description, shown].filter(Boolean).join(': ') || String(_model_name)
+    return [description, shown].filter(Boolean).join(': ')
   }
 
   #receive({ method, state, buffer_paths, content }: WidgetState, buffers: readonly Uint8Array[]): void {

@@ -52,10 +52,41 @@ describe('plots/learningCurves', () => {
       ...(i > 1 ? { event: `weights: ${i}` } : {}),
     }))
     const [rules, , texts] = layers(learningCurves({ name: 'srpo', rows: rows.slice(0, 4) })).slice(3)
-    assert.deepEqual([rules, texts], [rows.slice(2, 4).map(({ step, event }) => ({ step, event })), rules])
+    assert.deepEqual(
+      [rules, texts],
+      [rows.slice(2, 4).map(({ step, event }) => ({ step, event, lines: [event] })), rules],
+    )
     const crowded = learningCurves({ name: 'srpo', rows })
     assert.deepEqual(layers(crowded)[5], [])
     assert.match(await renderSvg(crowded), /stroke-dasharray/)
+  })
+
+  it('breaks the text of a long event into lines, and loses none of it', () => {
+    const event = 'weights: correct 0.7 → 0.2, format 0.3 → 0.8, a component with a very long name 0 → 1'
+    const [, , , , texts] = layers(learningCurves({ name: 'srpo', rows: [{ step: 1, reward: 1, event }] }))
+    const lines = texts![0]!.lines as string[]
+    assert.deepEqual(lines, [
+      'weights: correct 0.7 → 0.2,',
+      'format 0.3 → 0.8,',
+      'a component with a very long',
+      'name 0 → 1',
+    ])
+  })
+
+  it('keeps band and smooth curve within the bounds of the metric', () => {
+    const seeds = [0.4, 0.9, 1].map((value, seed) => {
+      const rows = [0.2, value, 1, 1, 1].map((value, step) => ({ step, mean_token_accuracy: value, loss: value }))
+      return { name: 'sft', seed, rows }
+    })
+    const extremes = (metric: string, bounds?: [number, number]) => {
+      const [, band] = layers(learningCurves(seeds, { metric, ...(bounds && { bounds }) }))
+      const all = band!.flatMap(({ low, high, value }) => [low, high, value] as number[])
+      return [Math.min(...all), Math.max(...all)] as const
+    }
+    const [low, high] = extremes('loss')
+    assert.ok(low < 0 && high > 1)
+    assert.deepEqual(extremes('mean_token_accuracy'), [0, 1])
+    assert.deepEqual(extremes('loss', [0.3, 0.8]), [0.3, 0.8])
   })
 
   it('keeps a long chart small, and its spikes', () => {

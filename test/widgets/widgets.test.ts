@@ -15,7 +15,9 @@ import {
   html,
   weightsPanel,
   Widget,
+  picture,
 } from '../../src/widgets/index.js'
+import { displaySymbol } from '../../src/widgets/display.js'
 import { setNotebook } from '../../src/widgets/notebook.js'
 import { FakeNotebook, type State } from './fakeNotebook.js'
 
@@ -132,6 +134,15 @@ describe('widgets', () => {
       ['tidy', 0.9],
       ['right', 0.1],
     ])
+  })
+
+  it('are text where there are no widgets: the weights of a panel, not its chart', async () => {
+    browser.bundle = () => Promise.resolve({ 'image/svg+xml': '<svg></svg>' })
+    const rewards = weighted({ format: [() => [1, 0], 0.3], correct: [() => [0, 1], 0.7] })
+    await rewards.score({ prompts: ['2 + 2', '2 + 2'], completions: ['tidy', 'right'] })
+    const text = async (widget: Widget) => (await widget[displaySymbol]())['text/plain']
+    assert.equal(await text(weightsPanel(rewards)), 'format: 0.3\ncorrect: 0.7')
+    assert.equal(await text(picture('<svg></svg>')), 'ImageModel')
   })
 
   it('display and update in place', () => {
