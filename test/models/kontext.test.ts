@@ -108,22 +108,13 @@ describe('a Kontext pipeline, stage by stage as diffusers', () => {
       }),
     )
     await agrees(await velocity.async(weights, given), 'velocity')
-    const ids = tf.concat([latentImageIds(6, 8, 0), latentImageIds(6, 8, 1)])
+    const ids = tf.concat([latentImageIds(6, 10, 0), latentImageIds(6, 8, 1)])
     assert.deepEqual(await ids.array(), await given.ids.array())
   })
 
   it('the decoder', async () => {
-    const found = await kontext.decode(unpackLatents(await tensor('latents'), 6, 8)) // [1, 24, 32, 3], 0 … 1
+    const found = await kontext.decode(unpackLatents(await tensor('latents'), 6, 10)) // [1, 24, 40, 3], 0 … 1
     await agrees(tf.transpose(tf.sub(tf.mul(found, 2), 1), [0, 3, 1, 2]), 'decoded')
-  })
-
-  it('in bfloat16 is as near to float32 as the type allows', async () => {
-    const half = await loadKontext(fixture('kontext'), { dtype: 'bfloat16' })
-    const [ours, wanted] = [await half.decode(unpackLatents(await tensor('latents'), 6, 8)), await tensor('decoded')]
-    const apart = tf.sub(tf.transpose(tf.sub(tf.mul(ours, 2), 1), [0, 3, 1, 2]), wanted)
-    const relative = tf.div(tf.norm(apart), tf.norm(wanted)).dataSync()[0]!
-    assert.ok(relative > 1e-4 && relative < 0.03, `${relative} apart`) // 2^-8 an operation, some twenty after one another
-    half.dispose()
   })
 
   it('says what a directory lacks, all at once and before it reads weights', async () => {

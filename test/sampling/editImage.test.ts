@@ -9,8 +9,7 @@ import { start } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 
 const GREY_LEVEL = 1 // of 255: rounded float32 values of other summation orders
-/** On average; of unlike images it is about 80. What 4 bits do to random weights is not small. */
-const FOUR_BITS = 40
+const HALF = 10 // grey levels on average; unlike images are about 80 apart
 
 describe('editImage', () => {
   let expected: TensorSource
@@ -47,21 +46,21 @@ describe('editImage', () => {
   it('the same with true classifier-free guidance', () =>
     agrees('edit.negative', prompts[1]!, { negative_prompt: 'blurry, ugly', true_cfg_scale: 3 }))
 
-  it('is near that with weights in bfloat16 and 4 bits, and the autoencoder in tiles', async () => {
-    const small = await loadKontext(fixture('kontext'), { dtype: 'bfloat16', quantization: 'nf4', vae_tile: 32 })
+  it('is near that in bfloat16', async () => {
+    const small = await loadKontext(fixture('kontext'), { dtype: 'bfloat16' })
     const latents = tf.tensor(await expected.read('edit.latents'), expected.tensors.get('edit.latents')!.shape)
     const image = await picture('edit.image')
     const found = await editImage(small, image, prompts[0]!, { ...common, guidance_scale: 2.5, latents })
     const { data } = await picture('edit.guided')
     const apart = data.reduce((sum, x, i) => sum + Math.abs(x - found.data[i]!), 0) / data.length
-    assert.ok(apart > GREY_LEVEL && apart < FOUR_BITS, `${apart} grey levels apart on average`)
+    assert.ok(apart > 0 && apart < HALF, `${apart} grey levels apart on average`)
     small.dispose()
     latents.dispose()
   })
 
   it('gives one image a seed, and leaves no tensor behind', async () => {
     const image = await picture('edit.image')
-    const draw = (seed: number) => editImage(kontext, image, prompts[0]!, { ...common, num_inference_steps: 2, seed })
+    const draw = (seed: number) => editImage(kontext, image, prompts[0]!, { ...common, seed })
     const first = await draw(1)
     const before = tf.memory().numTensors
     const [again, other] = [await draw(1), await draw(2)]
