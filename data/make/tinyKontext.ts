@@ -158,7 +158,7 @@ const EDITING = ['transformer', 'text_encoder', 'text_encoder_2']
 
 /** Share of edits that are done, of pictures drawn along the ODE. */
 async function verified(out: string, edits: readonly EditScene[]): Promise<number> {
-  const policy = await loadKontextPolicy(out, { max_sequence_length: TEXT.t5 })
+  const policy = await loadKontextPolicy(out)
   const rows = edits.slice(0, 600)
   const prompts = rows.map(({ prompt }) => prompt)
   const { outputs, trajectories } = await policy.sample(prompts, { num_inference_steps: 12, greedy: true, seed: 1 })

@@ -36,7 +36,7 @@ export const EDIT_HELP = `Edits an image with a FluxKontextPipeline as diffusers
   --height N --width N  of the result, before it is fitted to
   --max_area N          pixels; default 1048576. The size defaults to the image's
   --no_auto_resize      keep the image's size, not one that the model was trained on
-  --max_sequence_length N  tokens of the prompt; default 512
+  --max_sequence_length N  tokens of the prompt; default: what the tokenizer names, at most 512
   --seed N              default 0
   --dtype T             float32 or bfloat16, of weights and computation; default float32
   --quantization nf4    the transformer's matrices in 4 bits

@@ -30,6 +30,8 @@ export interface Tokenizer {
   readonly eos_token: string | undefined
   readonly eos_token_id: number | undefined
   readonly pad_token_id: number | undefined
+  /** Tokens of the longest text that the model takes, where the tokenizer says so. */
+  readonly model_max_length: number | undefined
 }
 
 /** Files that together are a tokenizer; `tokenizer.json` is required, but for CLIP's, which vocab.json and merges.txt say. */
@@ -62,6 +64,7 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
     eos_token,
     eos_token_id: id(eos_token),
     pad_token_id: id(pad_token),
+    model_max_length: typeof config['model_max_length'] === 'number' ? config['model_max_length'] : undefined,
     encode: (text, { specials = true } = {}) => pipeline.encode(text, { add_special_tokens: specials }).ids,
     decode: (ids, { specials = false } = {}) =>
       ids.length === 0 ? '' : pipeline.decode([...ids], { skip_special_tokens: !specials }),

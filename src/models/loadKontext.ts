@@ -23,9 +23,10 @@ export interface Kontext {
   /** Pixels along a side of a token: sides of images are multiples of it. */
   readonly tokenSide: number
   /** What the transformer sees of instructions.
-   * @param max_sequence_length tokens of T5 a row; longer texts are cut, as CLIP's are at its own limit
+   * @param max_sequence_length tokens of T5 a row, by default as many as its tokenizer names, at most 512; longer texts are cut, as
+   *   CLIP's are at its own limit
    * @throws Error after `forgetText` */
-  textFeatures(prompts: readonly string[], max_sequence_length?: number): Promise<TextFeatures>
+  textFeatures(prompts: readonly string[], max_sequence_length?: number | null): Promise<TextFeatures>
   /** Frees the text encoders, most of the memory after the transformer: features that are kept do not need them. */
   forgetText(): void
   /** {@link encodeImages} and {@link decodeLatents} as programs. */
@@ -140,12 +141,16 @@ export async function loadKontext(dir: string, options: KontextOptions = {}): Pr
   }
 }
 
+/** As diffusers' default. */
+const MOST_T5_TOKENS = 512
+
 function textEncoders(
   { clip, t5 }: Record<'clip' | 't5', Loaded>,
   tokenizers: Record<'clip' | 't5', Tokenizer>,
   clipLength: number,
 ): Pick<Kontext, 'textFeatures' | 'forgetText'> {
   let forgotten = false
+  const t5Length = Math.min(tokenizers.t5.model_max_length ?? MOST_T5_TOKENS, MOST_T5_TOKENS)
   const encode = jit((clipWeights: TensorTree, t5Weights: TensorTree, clipIds: tf.Tensor, t5Ids: tf.Tensor) =>
     tf.tidy(() => ({
       text: t5.model.forward(t5Weights, { input_ids: t5Ids })['last_hidden_state']!,
@@ -153,11 +158,11 @@ function textEncoders(
     })),
   )
   return {
-    async textFeatures(prompts, max_sequence_length = 512) {
+    async textFeatures(prompts, max_sequence_length) {
       if (forgotten) throw new Error('textFeatures: the text encoders were forgotten. Load the pipeline again.')
       const ids = (tokenizer: Tokenizer, length: number) =>
         tf.tensor2d(prompts.map(prompt => paddedIds(tokenizer, prompt, length)), [prompts.length, length], 'int32') // prettier-ignore
-      const [a, b] = [ids(tokenizers.clip, clipLength), ids(tokenizers.t5, max_sequence_length)]
+      const [a, b] = [ids(tokenizers.clip, clipLength), ids(tokenizers.t5, max_sequence_length ?? t5Length)]
       const features = await encode.async(clip.weights, t5.weights, a, b)
       disposeTree([a, b])
       return features

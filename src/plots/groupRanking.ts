@@ -1,6 +1,6 @@
 import { chart, type Chart, type ChartOptions } from './chart.js'
 import { mean } from './meanInterval.js'
-import type { Sample } from './sampleGallery.js'
+import { dataUrl, type Sample } from './sampleGallery.js'
 import { seriesColors } from './seriesColors.js'
 
 type Weights = Readonly<Record<string, number>>
@@ -38,7 +38,7 @@ function normalized(samples: readonly Sample[]): Sample[] {
 }
 
 /** The completions of one prompt, best first, under the given weights: a bar each, stacked from what every component
- * contributes, wᵢrᵢ or wᵢzᵢ (negative parts below zero), with the sum at its end.
+ * contributes, wᵢrᵢ or wᵢzᵢ (negative parts below zero), with the sum at its end. Of a sample with images the last stands before its bar.
  * @param samples completions with the scores of their `components` */
 export function groupRanking(
   samples: readonly Sample[],
@@ -47,7 +47,7 @@ export function groupRanking(
 ): Chart {
   const rows = ranked(normalization === 'group' ? normalized(samples) : samples, weights).map((sample, i) => ({
     ...sample,
-    place: `${i + 1} · ${line(sample.completion)}`,
+    place: sample.completion === '' ? `${i + 1}` : `${i + 1} · ${line(sample.completion)}`,
   }))
   const ends: object[] = []
   const bars = rows.flatMap(({ place, reward, components = {} }) => {
@@ -62,11 +62,16 @@ export function groupRanking(
     ends.push({ place, x: above, reward: reward === null ? '–' : reward.toFixed(2) })
     return parts
   })
-  const y = { field: 'place', type: 'nominal', sort: null, title: null, axis: { ...left, labelLimit: 300 } }
+  const pictures = rows.flatMap(({ place, images = [] }) =>
+    images.length > 0 ? [{ place, url: dataUrl(images.at(-1)!) }] : [],
+  )
+  const [height, room] = pictures.length > 0 ? [PICTURE + 4, PICTURE + 4] : [22, 0]
+  const axis = { ...left, labelLimit: 300, labelPadding: room + 2 }
+  const y = { field: 'place', type: 'nominal', sort: null, title: null, axis }
   return chart(
     {
       width: 400,
-      height: 22 * rows.length,
+      height: height * rows.length,
       layer: [
         {
           data: { values: bars },
@@ -87,10 +92,23 @@ export function groupRanking(
           mark: { type: 'text', align: 'left', dx: 4 },
           encoding: { y, x: { field: 'x', type: 'quantitative' }, text: { field: 'reward' } },
         },
+        ...(pictures.length > 0 ? [pictureLayer(pictures, y)] : []),
       ],
     },
     options,
   )
+}
+
+/** Side of a picture before a bar, in pixels of the chart. */
+const PICTURE = 32
+
+function pictureLayer(pictures: readonly { place: string; url: string }[], y: object): object {
+  const encoding = { y, x: { value: -PICTURE / 2 - 3 }, url: { field: 'url', type: 'nominal' } }
+  return {
+    data: { values: pictures },
+    mark: { type: 'image', width: PICTURE, height: PICTURE, smooth: false },
+    encoding,
+  }
 }
 
 /** Labels that begin at one line, left of the bars. */

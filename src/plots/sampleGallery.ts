@@ -69,7 +69,8 @@ function pictures({ prompt, images = [] }: Sample): string {
   return `<div style="display:flex;flex-wrap:wrap;gap:4px;margin:4px 0">${shown.join('')}</div>`
 }
 
-function dataUrl(image: Picture): string {
+/** @throws if it is none, or its pixels do not fill its size */
+export function dataUrl(image: Picture): string {
   const file = image instanceof Uint8Array ? Buffer.from(image) : encodePng(checked(image))
   const [first, second] = file
   const type = first === 0x89 && second === 0x50 ? 'png' : first === 0xff && second === 0xd8 ? 'jpeg' : undefined

@@ -85,8 +85,8 @@ type StepRows = {
 export interface KontextPolicyOptions {
   /** Draws of noise and noise level that `score` averages over. Default 4. */
   score_draws?: number
-  /** Tokens of T5 a prompt. Default 512. */
-  max_sequence_length?: number
+  /** Tokens of T5 a prompt. Default as many as its tokenizer names, at most 512. */
+  max_sequence_length?: number | null
   /** Training keeps each block's input for the gradient, and computes the rest anew. Default true. */
   gradient_checkpointing?: boolean
 }
@@ -96,11 +96,12 @@ export interface KontextPolicyOptions {
 export async function loadKontextPolicy(dir: string, options: KontextPolicyOptions = {}): Promise<KontextPolicy> {
   const { gradient_checkpointing, ...settings } = resolveConfig(
     'loadKontextPolicy',
-    { score_draws: 4, max_sequence_length: 512, gradient_checkpointing: true },
+    { score_draws: 4, max_sequence_length: null as number | null, gradient_checkpointing: true },
     options,
   )
   requireWhole('loadKontextPolicy', 'score_draws', settings.score_draws, 1)
-  requireWhole('loadKontextPolicy', 'max_sequence_length', settings.max_sequence_length, 1)
+  const { max_sequence_length } = settings
+  if (max_sequence_length !== null) requireWhole('loadKontextPolicy', 'max_sequence_length', max_sequence_length, 1)
   await start()
   const kontext = await loadKontext(dir, { gradient_checkpointing })
   return new KontextPolicy(kontext, { trainable: kontext.transformer.weights, frozen: {} }, settings)

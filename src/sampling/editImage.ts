@@ -34,8 +34,8 @@ export interface EditOptions {
   /** Whether the image is brought to one of the sizes that the model was trained on; else its sides are cut to whole tokens. Default
    * true (diffusers: `_auto_resize`). */
   auto_resize: boolean
-  /** Tokens of T5. Default 512. */
-  max_sequence_length: number
+  /** Tokens of T5. Default as many as its tokenizer names, at most 512. */
+  max_sequence_length: number | null
   /** Of the start latents. Default 0. */
   seed: number
   /** Start latents [1, P, 4·C] in place of the seed's, which are not diffusers'. */
@@ -51,7 +51,7 @@ const DEFAULTS: EditOptions = {
   width: null,
   max_area: 1024 ** 2,
   auto_resize: true,
-  max_sequence_length: 512,
+  max_sequence_length: null,
   seed: 0,
   latents: null,
 }
@@ -69,7 +69,7 @@ export async function editImage(
   const options = resolveConfig('editImage', DEFAULTS, given)
   const { num_inference_steps, guidance_scale, true_cfg_scale, negative_prompt, max_sequence_length } = options
   requireWhole('editImage', 'num_inference_steps', num_inference_steps, 1)
-  requireWhole('editImage', 'max_sequence_length', max_sequence_length, 1)
+  if (max_sequence_length !== null) requireWhole('editImage', 'max_sequence_length', max_sequence_length, 1)
   const { tokenSide, transformer } = kontext
   const target = targetSize(options.width ?? image.width, options.height ?? image.height, options.max_area, tokenSide)
   const source = referenceSize(image, options.auto_resize, tokenSide)

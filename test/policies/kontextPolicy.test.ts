@@ -170,7 +170,7 @@ describe('data/models/tiny-kontext', function () {
 
   it('does about a third of the edits, and preserves pictures', async () => {
     await start()
-    const policy = await loadKontextPolicy(join(packageRoot(), 'data/models/tiny-kontext'), { max_sequence_length: 12 })
+    const policy = await loadKontextPolicy(join(packageRoot(), 'data/models/tiny-kontext'))
     const rows = editScenes({ seed: 1, size: 1000 }).test
     const prompts = rows.map(row => row.prompt)
     const { outputs, trajectories } = await policy.sample(prompts, { num_inference_steps: 6, greedy: true, seed: 1 })
