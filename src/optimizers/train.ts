@@ -68,7 +68,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   const update = trainStep(name, options.loss, config)
   let state: TrainState | undefined
   const begin = () =>
-    (state ??= options.state === undefined ? firstState(policy, config.seed) : adopted(policy, options.state))
+    (state ??= options.state === undefined ? firstState(policy, config) : adopted(policy, options.state))
 
   let reference: Policy['reference'] | undefined
   let known: Progress | undefined
@@ -140,13 +140,16 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   })
 }
 
-function firstState(policy: Policy, seed: number): TrainState {
-  return { ...stepState(policy, seed), ...progressTensors({ step: 0, position: 0, tokens: 0, live: {} }) }
+function firstState(policy: Policy, { seed, ema_decay }: TrainingConfig): TrainState {
+  return {
+    ...stepState(policy, seed, ema_decay > 0),
+    ...progressTensors({ step: 0, position: 0, tokens: 0, live: {} }),
+  }
 }
 
 /** The part of a state that a compiled update replaces. */
-function coreOf({ trainable, m, v, step, key }: TrainState): StepState {
-  return { trainable, m, v, step, key }
+function coreOf({ trainable, ema, m, v, step, key }: TrainState): StepState {
+  return { trainable, ...(ema && { ema }), m, v, step, key }
 }
 
 /** A given state, whose weights become the policy's. */

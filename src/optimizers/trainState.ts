@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
-import { random, tensorsOf, type TensorTree } from '../xla/index.js'
+import { copy, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import { adamwState, type AdamwState } from './adamw.js'
 
 /** What a compiled update reads and replaces. */
 export interface StepState extends AdamwState<TensorTree> {
   trainable: TensorTree
+  /** Moving average of the weights, where `ema_decay` asks for one: what `policy.fork(run.state.ema)` starts from. */
+  ema?: TensorTree
   /** Source of the randomness of later updates, int32 [2]. */
   key: tf.Tensor
 }
@@ -21,10 +23,12 @@ export interface TrainState extends StepState {
 }
 
 /** The state before the first update. The policy's trainable weights become the run's.
+ * @param averaged whether a moving average of the weights is kept
  * @throws Error if there are none */
-export function stepState(policy: Policy, seed: number): StepState {
+export function stepState(policy: Policy, seed: number, averaged = false): StepState {
   const { trainable } = policy.weights
   if (tensorsOf(trainable).length === 0)
     throw new Error('train: all weights of the policy are frozen. Needed: some to train. Load it with an adapter.')
-  return { trainable, ...adamwState(trainable), key: random.key(seed) }
+  const ema = averaged ? { ema: mapTensors(trainable, t => copy(t)) } : {}
+  return { trainable, ...ema, ...adamwState(trainable), key: random.key(seed) }
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Weights } from '../policies/policy.js'
-import { autocast, jit, random, scan } from '../xla/index.js'
+import { astype, autocast, jit, random, scan, typeOf } from '../xla/index.js'
 import { mapTensors, tensorsOf, type TensorTree } from '../xla/tree.js'
 import { adamw } from './adamw.js'
 import type { TrainingConfig } from './trainingConfig.js'
@@ -61,13 +61,30 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
     const optimizer = { ...config, learning_rate: scalars['learning_rate']! }
     const updated = adamw(state.trainable, mapTensors(grads, mean), state, optimizer)
     return [
-      { trainable: updated.weights, ...updated.state, key: next },
+      { trainable: updated.weights, ...average(state, updated.weights, config), ...updated.state, key: next },
       { loss: mean(terms.sum), grad_norm: updated.gradNorm, tokens: terms.tokens, ...mapTensors(terms.metrics, mean) },
     ]
   }
   type Update = typeof update
   const tidied = (...args: Parameters<Update>) => tf.tidy(() => update(...args) as unknown as tf.TensorContainer)
   return jit(tidied as unknown as Update, { donate: [0], name })
+}
+
+/** The moving average after an update, if there is one. */
+function average({ ema, step }: StepState, weights: TensorTree, { ema_decay }: TrainingConfig): { ema?: TensorTree } {
+  if (!ema) return {}
+  const t = tf.cast(step, 'float32') // updates before this one
+  const warm = tf.mul(tf.div(tf.add(t, 1), tf.add(t, 10)), tf.cast(tf.greater(t, 0), 'float32')) // the first update sets it
+  const decay = tf.minimum(ema_decay, warm)
+  const now = tensorsOf(weights)
+  let i = 0
+  return {
+    ema: mapTensors(ema, e => {
+      const w = astype(now[i++]!, 'f32')
+      const wide = astype(e, 'f32')
+      return astype(tf.sub(wide, tf.mul(tf.sub(1, decay), tf.sub(wide, w))), typeOf(e))
+    }),
+  }
 }
 
 interface Part extends LossTerms {

@@ -18,6 +18,9 @@ export interface TrainingConfig extends LearningRateConfig {
   adam_epsilon: number
   /** Bound on the global gradient norm; 0 does not clip. */
   max_grad_norm: number
+  /** Keeps a moving average of the trainable weights with this decay, in the state as `ema`; 0: none. As in diffusers' EMAModel, the decay
+   * after t updates is at most (1 + t)/(10 + t), and at first 0. */
+  ema_decay: number
   /** Compute products in bfloat16, by autocast: weights and all else stay as they are, so that weights loaded in float32 are
    * the master copies. Here false, in TRL true. */
   bf16: boolean
@@ -41,6 +44,7 @@ export const trainingDefaults: TrainingConfig = {
   adam_beta2: 0.999,
   adam_epsilon: 1e-8,
   max_grad_norm: 1,
+  ema_decay: 0,
   bf16: false,
   shuffle: true,
   seed: 42,
@@ -61,6 +65,8 @@ export function checkTrainingConfig(where: string, config: TrainingConfig): void
   if (config.max_steps !== -1) requireWhole(where, 'max_steps', config.max_steps, 1)
   if (!(config.learning_rate >= 0))
     throw new Error(`${where}: learning_rate is ${config.learning_rate}, needs 0 or more.`)
+  if (!(config.ema_decay >= 0 && config.ema_decay < 1))
+    throw new Error(`${where}: ema_decay is ${config.ema_decay}, needs 0 (none) or more, below 1.`)
   if (!(config.warmup_steps >= 0)) throw new Error(`${where}: warmup_steps is ${config.warmup_steps}, needs 0 or more.`)
 }
 

@@ -5,15 +5,32 @@ import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
 import { saveWeights } from '../io/checkpoint.js'
 import { imagesToTensor, tensorToImages, type RgbImage } from '../io/images.js'
 import {
+  initAdapter,
   kontextVelocity,
   latentImageIds,
+  loadAdapter,
   loadKontext,
+  mergeAdapter,
   packLatents,
+  saveAdapter,
   unpackLatents,
   type Kontext,
+  type KontextOptions,
+  type LoraConfig,
 } from '../models/index.js'
 import { cpsStep, flowMatchSigmas, sdeStep, type FlowStep } from '../sampling/index.js'
-import { astype, copy, disposeTree, jit, mapTensors, random, scan, start, type TensorTree } from '../xla/index.js'
+import {
+  astype,
+  copy,
+  disposeTree,
+  jit,
+  mapTensors,
+  random,
+  scan,
+  start,
+  tensorsOf,
+  type TensorTree,
+} from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
 
@@ -82,32 +99,60 @@ type StepRows = {
   eta: tf.Tensor // [B, S]
 }
 
-export interface KontextPolicyOptions {
+export interface KontextPolicyOptions extends KontextOptions {
+  /** Train an adapter and keep the weights frozen: a fresh one of this configuration, or one stored in diffusers' layout. Left out: all
+   * weights of the transformer are trained. */
+  adapter?: Partial<LoraConfig> | string
+  /** Of a fresh adapter. Default 0. */
+  seed?: number
   /** Draws of noise and noise level that `score` averages over. Default 4. */
   score_draws?: number
   /** Tokens of T5 a prompt. Default as many as its tokenizer names, at most 512. */
   max_sequence_length?: number | null
-  /** Training keeps each block's input for the gradient, and computes the rest anew. Default true. */
-  gradient_checkpointing?: boolean
 }
 
-/** Loads a directory of a FluxKontextPipeline as a policy whose transformer is trained, and starts the engine if nothing has.
- * @throws Error naming all parts that are missing or do not fit */
+/** Loads a directory of a FluxKontextPipeline as a policy whose transformer, or an adapter on it, is trained, and starts the engine if
+ * nothing has.
+ * @throws Error naming all parts that are missing or do not fit; for quantization without an adapter when training begins */
 export async function loadKontextPolicy(dir: string, options: KontextPolicyOptions = {}): Promise<KontextPolicy> {
-  const { gradient_checkpointing, ...settings } = resolveConfig(
+  const { adapter, seed, score_draws, max_sequence_length, ...loading } = resolveConfig<
+    Required<Omit<KontextPolicyOptions, 'adapter'>> & KontextPolicyOptions
+  >(
     'loadKontextPolicy',
-    { score_draws: 4, max_sequence_length: null as number | null, gradient_checkpointing: true },
+    {
+      adapter: undefined,
+      seed: 0,
+      score_draws: 4,
+      max_sequence_length: null,
+      dtype: 'float32',
+      quantization: null,
+      gradient_checkpointing: true,
+      vae_tile: null,
+    },
     options,
   )
-  requireWhole('loadKontextPolicy', 'score_draws', settings.score_draws, 1)
-  const { max_sequence_length } = settings
+  requireOneOf('loadKontextPolicy', 'dtype', loading.dtype, ['float32', 'bfloat16'])
+  if (loading.quantization !== null) requireOneOf('loadKontextPolicy', 'quantization', loading.quantization, ['nf4'])
+  requireWhole('loadKontextPolicy', 'score_draws', score_draws, 1)
   if (max_sequence_length !== null) requireWhole('loadKontextPolicy', 'max_sequence_length', max_sequence_length, 1)
   await start()
-  const kontext = await loadKontext(dir, { gradient_checkpointing })
-  return new KontextPolicy(kontext, { trainable: kontext.transformer.weights, frozen: {} }, settings)
+  const kontext = await loadKontext(dir, loading)
+  const { model, weights } = kontext.transformer
+  const settings = { score_draws, max_sequence_length }
+  if (adapter === undefined) {
+    const parts = loading.quantization ? { trainable: {}, frozen: weights } : { trainable: weights, frozen: {} }
+    return new KontextPolicy(kontext, parts, settings)
+  }
+  const lora = typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed)
+  return new KontextPolicy(
+    kontext,
+    { trainable: lora.weights, frozen: overlay(weights, lora.scaling) },
+    settings,
+    lora.config,
+  )
 }
 
-type Settings = Required<Omit<KontextPolicyOptions, 'gradient_checkpointing'>>
+type Settings = Required<Pick<KontextPolicyOptions, 'score_draws' | 'max_sequence_length'>>
 
 /** FLUX.1 Kontext as a policy: denoising steps are its steps. Made by {@link loadKontextPolicy}.
  * @source Flow-GRPO, arXiv 2505.05470; Diffusion-DPO, arXiv 2311.12908 */
@@ -115,10 +160,14 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
   weights: Weights
   readonly #kontext: Kontext
   readonly #settings: Settings
+  readonly #lora: LoraConfig | undefined
   readonly #family: Family
   #reference: Weights | undefined
 
-  constructor(kontext: Kontext, weights: Weights, settings: Settings, family?: Family) {
+  /** @param lora what the trainable weights are, if they are an adapter
+   * @param family of the policy that this one is a fork of */
+  constructor(kontext: Kontext, weights: Weights, settings: Settings, lora?: LoraConfig, family?: Family) {
+    this.#lora = lora
     this.#kontext = kontext
     this.weights = weights
     this.#settings = settings
@@ -126,8 +175,10 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     this.#family.users++
   }
 
-  /** A copy of the weights, made when first asked for, so ask before training (optimizers do); a fork makes its own. */
+  /** Under an adapter: the frozen weights. With all weights trained: a copy of the weights, made when first asked for, so ask before
+   * training (optimizers do); a fork makes its own. */
   get reference(): Weights {
+    if (this.#lora) return { trainable: {}, frozen: this.weights.frozen }
     return (this.#reference ??= { trainable: copied(this.weights.trainable), frozen: this.weights.frozen })
   }
 
@@ -210,22 +261,27 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     })
   }
 
-  fork(): KontextPolicy {
-    const weights = { trainable: copied(this.weights.trainable), frozen: this.weights.frozen }
-    return new KontextPolicy(this.#kontext, weights, this.#settings, this.#family)
+  fork(trainable = this.weights.trainable): KontextPolicy {
+    const weights = { trainable: copied(trainable), frozen: this.weights.frozen }
+    return new KontextPolicy(this.#kontext, weights, this.#settings, this.#lora, this.#family)
   }
 
-  /** Writes a pipeline that diffusers opens: the parts it was loaded from, with the transformer as it is now. */
-  async save(dir: string): Promise<void> {
+  /** Writes a pipeline that diffusers opens: the parts it was loaded from, with the transformer as it is now; or with an adapter, what
+   * diffusers' `load_lora_weights` reads.
+   * @param options.merge add the adapter into the weights and write the whole pipeline */
+  async save(dir: string, options: { merge?: boolean } = {}): Promise<void> {
+    const { dir: from, transformer } = this.#kontext
     await mkdir(dir, { recursive: true })
-    const weights = /^diffusion_pytorch_model.*safetensors/
-    await cp(this.#kontext.dir, dir, {
-      recursive: true,
-      filter: from => !(from.includes('transformer') && weights.test(from.split('/').at(-1)!)),
-    })
-    const { parameters } = this.#kontext.transformer.model
+    if (this.#lora && !options.merge)
+      return saveAdapter(transformer.model, this.#lora, this.weights.trainable, dir, from)
+    const stored = join(from, 'transformer', 'diffusion_pytorch_model')
+    await cp(from, dir, { recursive: true, filter: file => !file.startsWith(stored) })
+    const whole = this.#whole(this.weights)
+    const merged = mergeAdapter(whole)
     const file = join(dir, 'transformer', 'diffusion_pytorch_model.safetensors')
-    await saveWeights(file, this.#whole(this.weights), parameters, {})
+    await saveWeights(file, merged, transformer.model.parameters, {})
+    const kept = new Set(tensorsOf(whole))
+    disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
   }
 
   dispose(): void {

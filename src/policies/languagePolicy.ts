@@ -212,8 +212,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return this.#programs.forward(this.#whole(this.weights), { ...input })
   }
 
-  fork(): LanguagePolicy {
-    const weights = { trainable: copied(this.weights.trainable), frozen: this.weights.frozen }
+  fork(trainable = this.weights.trainable): LanguagePolicy {
+    const weights = { trainable: copied(trainable), frozen: this.weights.frozen }
     return new LanguagePolicy(this.#source, weights, this.#lora, { programs: this.#programs, shared: this.#shared })
   }
 

@@ -19,8 +19,9 @@ export interface Policy<Prompt = unknown, Output = unknown> {
    * @returns score [B]: Σ log-prob over the completion (tokens) or −½·mean‖v−u‖² (flows, (t, noise) drawn from `key`);
    * length [B]: tokens of the completion, or 1 */
   score(weights: Weights, outputs: TensorTree, key: tf.Tensor): { score: tf.Tensor; length: tf.Tensor }
-  /** An independent policy that starts from the same weights; frozen weights are shared. */
-  fork(): Policy<Prompt, Output>
+  /** An independent policy that starts from the same weights, or from given trainable ones, such as a run's average; frozen weights are
+   * shared. */
+  fork(trainable?: TensorTree): Policy<Prompt, Output>
   dispose(): void
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { sft } from '../../src/optimizers/index.js'
-import { start } from '../../src/xla/index.js'
+import { start, tensorsOf } from '../../src/xla/index.js'
 import { LettersPolicy } from './lettersPolicy.js'
 
 const rows = ['a.', 'bb.', 'c.', 'abc'].map((completion, prompt) => ({ prompt, completion }))
@@ -34,6 +34,25 @@ describe('sft', function () {
     ]
     whole.rows.forEach((row, i) =>
       assert.ok(Math.abs((row['loss'] as number) - (parts.rows[i]!['loss'] as number)) < 1e-6),
+    )
+  })
+
+  it("keeps a moving average of the weights, as diffusers' EMAModel", async () => {
+    const policy = new LettersPolicy()
+    const run = sft(policy, rows, { ...args, max_steps: 12, ema_decay: 0.4 })
+    let expected: number[] = []
+    for await (const { step } of run) {
+      const weights = Array.from(await tensorsOf(policy.weights.trainable)[0]!.data())
+      const decay = step === 1 ? 0 : Math.min(0.4, step / (9 + step))
+      expected = weights.map((w, i) => (step === 1 ? w : expected[i]! - (1 - decay) * (expected[i]! - w)))
+      const found = Array.from(await tensorsOf(run.state.ema!)[0]!.data())
+      found.forEach((x, i) => assert.ok(Math.abs(x - expected[i]!) < 1e-6, `step ${step}: ${x}, wanted ${expected[i]}`))
+    }
+    assert.equal(run.rows.length, 12)
+    assert.equal(sft(new LettersPolicy(), rows, args).state.ema, undefined)
+    assert.throws(
+      () => sft(policy, rows, { ...args, ema_decay: 1 }),
+      /ema_decay is 1, needs 0 \(none\) or more, below 1/,
     )
   })
 

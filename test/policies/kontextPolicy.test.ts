@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { editScenes, rng, type RgbImage } from '../../src/datasets/index.js'
@@ -151,6 +153,40 @@ describe('KontextPolicy', function () {
       fork.dispose()
     }
     assert.deepEqual(await numbers(tensorsOf(policy.weights.trainable)[0]!), before)
+  })
+
+  it('trains an adapter on frozen 4-bit weights, and saves it so that it loads again', async () => {
+    const adapter = { r: 4, lora_alpha: 8 }
+    const small = await loadKontextPolicy(fixture('kontext'), { adapter, quantization: 'nf4', max_sequence_length: 16 })
+    const frozen = tensorsOf(small.weights.frozen)
+    for await (const row of grpo(small, rows, brightness(), { ...args, beta: 0.1 }))
+      assert.ok((row['grad_norm'] as number) > 0 && Number.isFinite(row['kl']))
+    assert.deepEqual(tensorsOf(small.weights.frozen), frozen)
+    const dir = await mkdtemp(join(tmpdir(), 'adapter-'))
+    await small.save(dir)
+    const again = await loadKontextPolicy(fixture('kontext'), {
+      adapter: dir,
+      quantization: 'nf4',
+      max_sequence_length: 16,
+    })
+    await rm(dir, { recursive: true })
+    const latents = async (policy: KontextPolicy) => {
+      const { trajectories } = await policy.sample(prompts, { ...options, greedy: true })
+      return numbers((trajectories.outputs as FlowRows).latents)
+    }
+    assert.ok(apart(await latents(again), await latents(small)) < 1e-6)
+    small.dispose()
+    again.dispose()
+  })
+
+  it('saves a whole pipeline that loads again', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'pipeline-'))
+    await policy.save(dir)
+    const again = await loadKontextPolicy(dir, { max_sequence_length: 16 })
+    await rm(dir, { recursive: true })
+    for (const [i, t] of tensorsOf(again.weights.trainable).entries())
+      assert.deepEqual(await numbers(t), await numbers(tensorsOf(policy.weights.trainable)[i]!))
+    again.dispose()
   })
 
   it('says what is wrong', async () => {
