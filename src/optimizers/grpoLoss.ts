@@ -50,6 +50,10 @@ export interface GrpoBatch {
   oldLogProbs?: Numbers
   /** Those of the reference [B, T]; needed where beta is not 0. */
   refLogProbs?: Numbers
+  /** In place of logProbs − oldLogProbs, for the ratio [B, T]: {@link flowRatio}. */
+  logRatio?: Numbers
+  /** In place of k3, where the divergence of each step is known [B, T]: {@link flowKl}. */
+  kl?: Numbers
   /** 1 where a token counts [B, T]. */
   mask: Numbers
   /** [B], or [B, T] for one a token. */
@@ -75,7 +79,7 @@ export interface GrpoBatch {
  * | sapo | −(4/τ)σ(τ(ρ−1))·A | as grpo |
  * | reinforce | −A·logp | completions (sum over tokens) |
  *
- * plus beta · (exp(ref−logp) − (ref−logp) − 1) per token, minus entropy_coef · mean entropy.
+ * plus beta · (exp(ref−logp) − (ref−logp) − 1) per token, or beta · kl where that is given, minus entropy_coef · mean entropy.
  * @returns loss and metrics, scalars: `kl`, `entropy` and, for clipped losses, `clip_ratio/{low,high,region}_mean`
  * @source TRL 1.16, GRPOTrainer._compute_loss; reinforce: Williams 1992 */
 export function grpoLoss(
@@ -91,15 +95,13 @@ export function grpoLoss(
   const advantage = given.rank === 1 ? tf.expandDims(given, 1) : given // [B, 1] or [B, T]
   const numItems = batch.numItems === undefined ? tf.sum(mask) : tf.cast(batch.numItems, 'float32')
 
-  const logRatio = tf.sub(logProbs, batch.oldLogProbs ?? stopGradient(logProbs)) // [B, T]
+  const logRatio = tf.cast(batch.logRatio ?? tf.sub(logProbs, batch.oldLogProbs ?? stopGradient(logProbs)), 'float32') // [B, T]
   const ratio = tf.exp(config.importance_sampling_level === 'token' ? logRatio : sequenceMean(logRatio, mask))
   const { surrogate, average } = lossTypes[config.loss_type]
   const metrics: Record<string, tf.Tensor> = {}
   let perToken = surrogate({ logProbs, ratio, advantage, config, metrics, mask })
   if (beta !== 0) {
-    const difference = tf.sub(required(batch.refLogProbs, 'refLogProbs', 'beta'), logProbs)
-    const k3 = tf.sub(tf.expm1(difference), difference)
-    const kl = config.use_bias_correction_kl ? tf.mul(k3, ratio) : k3
+    const kl = batch.kl === undefined ? estimated(batch, logProbs, ratio, config) : tf.cast(batch.kl, 'float32')
     perToken = tf.add(perToken, tf.mul(kl, beta))
     metrics['kl'] = maskedMean(kl, mask)
   }
@@ -108,6 +110,13 @@ export function grpoLoss(
   if (entropy !== undefined) metrics['entropy'] = entropy
   if (entropy_coef !== 0) loss = tf.sub(loss, tf.mul(required(entropy, 'entropy', 'entropy_coef'), entropy_coef))
   return { loss, metrics }
+}
+
+/** k3 of the reference, from log-probabilities of what was drawn [B, T]. */
+function estimated(batch: GrpoBatch, logProbs: tf.Tensor, ratio: tf.Tensor, config: GrpoLossConfig): tf.Tensor {
+  const difference = tf.sub(required(batch.refLogProbs, 'refLogProbs', 'beta'), logProbs)
+  const k3 = tf.sub(tf.expm1(difference), difference)
+  return config.use_bias_correction_kl ? tf.mul(k3, ratio) : k3
 }
 
 interface SurrogateTerms {

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { requireColumns } from '../datasets/index.js'
-import type { Policy, Trajectories, Weights } from '../policies/policy.js'
+import type { Evaluation, Policy, Trajectories, Weights } from '../policies/policy.js'
 import type { Score, WeightedRewards } from '../rewards/index.js'
 import type { TensorTree } from '../xla/tree.js'
 import { requireOneOf, requireWhole } from '../config.js'
 import { drawRows } from './drawRows.js'
 import { advantages, nanMean, type AdvantageOptions } from './groupAdvantages.js'
+import { flowKl, flowRatio } from './flowTerms.js'
 import { grpoLoss, grpoLossDefaults, lossTypes, type GrpoLossConfig } from './grpoLoss.js'
 import { restoreWeights, rollout, samplingDefaults, type PromptRow, type SamplingConfig } from './rollout.js'
 import type { Run } from './run.js'
@@ -28,6 +29,9 @@ export interface PolicyGradientConfig extends TrainingConfig, SamplingConfig, Gr
   baseline_decay: number
   /** Leave completions out of the loss that were cut at the length bound. */
   mask_truncated_completions: boolean
+  /** For flows (ours): ratios that stay centred, and each step's loss divided by how far it goes, against over-optimisation; see
+   * {@link flowRatio}. */
+  flow_guard: boolean
 }
 
 export const policyGradientDefaults: PolicyGradientConfig = {
@@ -41,6 +45,7 @@ export const policyGradientDefaults: PolicyGradientConfig = {
   baseline: 'group',
   baseline_decay: 0.9,
   mask_truncated_completions: false,
+  flow_guard: false,
 }
 
 /** @throws naming the first field that is out of range */
@@ -160,16 +165,33 @@ function policyGradientLoss(policy: Policy, config: PolicyGradientConfig): LossF
     const mask = config.mask_truncated_completions
       ? tf.mul(trajectories.mask, tf.expandDims(finished, 1))
       : trajectories.mask // [B, T]
-    const refLogProbs = reference && policy.evaluate(reference, trajectories).logProbs // [B, T]
+    const ofReference = reference && policy.evaluate(reference, trajectories)
     return (weights: Weights) => {
-      const { logProbs, entropy } = policy.evaluate(weights, trajectories, { entropy: true })
-      const batch = { logProbs, oldLogProbs, refLogProbs, mask, advantages, entropy, numItems }
+      const evaluation = policy.evaluate(weights, trajectories, { entropy: true })
+      const { logProbs, entropy, mean, std } = evaluation
+      const flow = {
+        ...(mean && std && ofReference?.mean && { kl: flowKl(mean, ofReference.mean, std) }),
+        ...(config.flow_guard && guarded(evaluation, trajectories, advantages)),
+      }
+      const refLogProbs = ofReference?.logProbs // [B, T]
+      const batch = { logProbs, oldLogProbs, refLogProbs, mask, advantages, entropy, numItems, ...flow }
       const { loss, metrics } = grpoLoss(batch, config)
       const difference = tf.mul(tf.abs(tf.sub(logProbs, oldLogProbs)), mask)
       metrics['sampling/sampling_logp_difference/mean'] = tf.div(tf.sum(difference), tf.maximum(tf.sum(mask), 1))
       metrics['sampling/sampling_logp_difference/max'] = tf.max(difference)
       return { sum: loss, normalizer: tf.scalar(1), tokens: tf.sum(mask), metrics }
     }
+  }
+}
+
+/** What GRPO-Guard puts in the place of ratios and advantages. */
+function guarded({ logProbs, mean, std, stepSize }: Evaluation, trajectories: Trajectories, advantages: tf.Tensor) {
+  const { logProbs: oldLogProbs, mean: oldMean } = trajectories
+  if (!mean || !std || !stepSize || !oldMean)
+    throw new Error('flow_guard: the steps of the policy are no steps of a flow. Leave it out.')
+  return {
+    logRatio: flowRatio({ logProbs, oldLogProbs, mean, oldMean, std }),
+    advantages: tf.div(tf.expandDims(advantages, 1), stepSize), // [B, T]
   }
 }
 

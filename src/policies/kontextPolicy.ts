@@ -198,12 +198,12 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     }
     const plan: Plan = { G, from, to, type: settings.sde_type, shared: settings.shared_noise }
     const whole = this.#whole(this.weights)
-    const { logProbs, ...rows } = await this.#family.rollout.async(whole, conditions, draw, plan)
+    const { logProbs, mean, ...rows } = await this.#family.rollout.async(whole, conditions, draw, plan)
     disposeTree([conditions, draw])
     const B = prompts.length * G
     return {
       outputs: await this.#pictures(rows.latents, h, w),
-      trajectories: { outputs: rows, logProbs, mask: tf.ones([B, to - from]), finished: tf.ones([B]) },
+      trajectories: { outputs: rows, logProbs, mask: tf.ones([B, to - from]), finished: tf.ones([B]), mean },
     }
   }
 
@@ -222,7 +222,8 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
       )
       const { logProb, mean, std } = STEPS[type]({ ...step, v })
       const unflat = (t: tf.Tensor) => tf.reshape(t, [B, S, ...t.shape.slice(1)])
-      return { logProbs: unflat(logProb), mask: trajectories.mask, mean: unflat(mean), std: unflat(std) }
+      const stepSize = tf.sub(taken.sigma, taken.sigmaNext)
+      return { logProbs: unflat(logProb), mask: trajectories.mask, mean: unflat(mean), std: unflat(std), stepSize }
     })
   }
 
@@ -396,7 +397,7 @@ type Draw = {
   key: tf.Tensor
 }
 
-type Rollout = FlowRows & { logProbs: tf.Tensor }
+type Rollout = FlowRows & { logProbs: tf.Tensor; mean: tf.Tensor }
 
 /** All denoising steps of all rows as one program: before the window, in it, and after it. */
 function rolloutProgram(kontext: Kontext) {
@@ -427,16 +428,16 @@ function rolloutProgram(kontext: Kontext) {
       { none: tf.zeros([0]) },
     ]
     const draws: Take<Taken> = (x, v, { key, ...at }) => {
-      const { next, logProb } = STEPS[type]({ x, v, ...at, noise: random.normal(key, x.shape) })
-      return [next, { x, next, logProb, ...mapTensors(at, each) }]
+      const { next, logProb, mean } = STEPS[type]({ x, v, ...at, noise: random.normal(key, x.shape) })
+      return [next, { x, next, logProb, mean, ...mapTensors(at, each) }]
     }
     const [before] = walk(noise, 0, from, ode)
     const [window, taken] = walk(before, from, to, draws)
     const [latents] = walk(window, to, steps, ode)
     const byRow = (t: tf.Tensor) => tf.transpose(t, [1, 0, ...t.shape.slice(2).map((_, i) => i + 2)]) // [S, B, …] → [B, S, …]
-    if (!taken) return { ...conditions, latents, logProbs: tf.zeros([B, 0]) }
-    const { logProb, ...rows } = taken
-    return { ...conditions, latents, logProbs: byRow(logProb), [type]: mapTensors(rows, byRow) }
+    if (!taken) return { ...conditions, latents, logProbs: tf.zeros([B, 0]), mean: tf.zeros([B, 0]) }
+    const { logProb, mean, ...rows } = taken
+    return { ...conditions, latents, logProbs: byRow(logProb), mean: byRow(mean), [type]: mapTensors(rows, byRow) }
   }
   type Program = typeof rollout
   const tidied = (...args: Parameters<Program>) => tf.tidy(() => rollout(...args) as unknown as tf.TensorContainer)
@@ -445,7 +446,7 @@ function rolloutProgram(kontext: Kontext) {
 
 type Level = { sigma: tf.Tensor; sigmaNext: tf.Tensor; eta: tf.Tensor; key: tf.Tensor } // scalars, and a key
 type Take<Y> = (x: tf.Tensor, v: tf.Tensor, at: Level) => [tf.Tensor, Y]
-type Taken = StepRows & { logProb: tf.Tensor }
+type Taken = StepRows & { logProb: tf.Tensor; mean: tf.Tensor }
 
 /** Each row `times` times, side by side. [n, …] → [n·times, …] */
 function repeated(x: tf.Tensor, times: number): tf.Tensor {

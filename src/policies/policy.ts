@@ -56,14 +56,17 @@ export interface Trajectories {
   mask: tf.Tensor
   /** 1 for rows that ended by themselves, 0 for rows cut at the length bound [B]. */
   finished: tf.Tensor
+  /** Where steps are normally distributed: the mean that each was drawn with [B, T, …]. */
   mean?: tf.Tensor
-  std?: tf.Tensor
 }
 
 export interface Evaluation {
   logProbs: tf.Tensor
   mask: tf.Tensor
   entropy?: tf.Tensor
+  /** Where steps are normally distributed, as those of a flow: mean [B, T, …] and deviation, which broadcasts to it. */
   mean?: tf.Tensor
   std?: tf.Tensor
+  /** How far in noise level each step of a flow goes [B, T]. */
+  stepSize?: tf.Tensor
 }
