@@ -47,8 +47,8 @@ const worker = new Worker(new URL('./runtime.js', import.meta.url), {
 const interrupt = interrupter(worker, flags)
 const tell = (message: ToRuntime) => worker.postMessage(message)
 
-/** Milliseconds an interrupt waits for a cell that was sent just before it: the two come on different sockets. */
-const MOMENT = 50
+/** Milliseconds an interrupt waits, at most, for a cell that was sent just before it: the two come on different sockets. */
+const MOMENT = 250
 /** Execute requests without an answer yet, by message id: they are answered here if the worker dies. */
 const open = new Map<string, Message>()
 let executionCount = 0
@@ -107,7 +107,7 @@ async function control(request: Message): Promise<void> {
   await status('busy', request)
   switch (request.header.msg_type) {
     case 'interrupt_request':
-      if (open.size === 0) await setTimeout(MOMENT)
+      for (const until = performance.now() + MOMENT; open.size === 0 && performance.now() < until; ) await setTimeout(5)
       interrupt()
       await reply('control', request, { status: 'ok' })
       break

@@ -397,11 +397,14 @@ describe('kernel', function () {
 
     it('ends a cell that was sent just before, while the kernel still sets itself up', async () => {
       const fresh = await Client.start()
-      const cell = fresh.execute('for (;;) ;')
-      await fresh.interrupt()
-      assert.equal((await cell).reply['ename'], 'KeyboardInterrupt')
-      assert.equal(value(await fresh.execute('6')), '6')
-      fresh.stop()
+      try {
+        const cell = fresh.execute('for (;;) ;')
+        await fresh.interrupt()
+        assert.equal((await cell).reply['ename'], 'KeyboardInterrupt')
+        assert.equal(value(await fresh.execute('6')), '6')
+      } finally {
+        fresh.stop()
+      }
     })
 
     it('leaves the next cell alone when none runs', async () => {
