@@ -107,7 +107,7 @@ async function control(request: Message): Promise<void> {
   await status('busy', request)
   switch (request.header.msg_type) {
     case 'interrupt_request':
-      for (const until = performance.now() + MOMENT; open.size === 0 && performance.now() < until; ) await setTimeout(5)
+      for (const until = performance.now() + MOMENT; open.size === 0 && performance.now() < until;) await setTimeout(5)
       interrupt()
       await reply('control', request, { status: 'ok' })
       break
