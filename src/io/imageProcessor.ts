@@ -61,6 +61,6 @@ function sizeOf(fields: Fields, name: string, part: string): number {
 function channels(fields: Fields, name: string, usual: number[]): number[] {
   const value = fields.get(name) ?? usual
   return Array.isArray(value) && value.length === 3 && value.every(x => typeof x === 'number')
-    ? (value)
+    ? value
     : fields.fail(name, 'three numbers')
 }
