@@ -104,18 +104,22 @@ function specifierAt(code: string, position: number, specifier: string, candidat
 /** Diagnostics on the name of a variable or function: its inferred type uses a private name, or is too long. */
 const UNNAMEABLE = new Set([4023, 4024, 4025, 4058, 4059, 4060, 2527, 2742, 7056])
 
-/** Blanks the words `export` and `default` of top-level declarations with a name: all names of a cell are known outside. */
+/** Blanks the words `export` and `default` of top-level declarations with a name, and lists of exports: all names of a cell are known
+ * outside. `export … from` becomes an import. */
 function withoutExport(code: string): string {
   if (!code.includes('export')) return code
   const { statements } = ts.createSourceFile('cell.ts', code, ts.ScriptTarget.ES2022, true)
-  const words = statements.flatMap(statement =>
-    ts.canHaveModifiers(statement) && !('name' in statement && statement.name === undefined)
-      ? (ts.getModifiers(statement) ?? []).filter(({ kind }) => EXPORT.has(kind))
-      : [],
-  )
-  const blank = (text: string, word: ts.Node) =>
-    text.slice(0, word.getStart()) + ' '.repeat(word.getWidth()) + text.slice(word.end)
-  return words.reduce(blank, code)
+  return statements.reduce((text, statement) => {
+    const replace = (node: ts.Node, by: string) => text.slice(0, node.getStart()) + by + text.slice(node.end)
+    if (ts.isExportDeclaration(statement)) {
+      if (!statement.moduleSpecifier) return replace(statement, statement.getText().replace(/\S/g, ' '))
+      return statement.exportClause ? replace(statement, statement.getText().replace('export', 'import')) : text
+    }
+    if (!ts.canHaveModifiers(statement) || ('name' in statement && !statement.name)) return text
+    for (const word of ts.getModifiers(statement) ?? [])
+      if (EXPORT.has(word.kind)) text = replace(word, ' '.repeat(word.getWidth()))
+    return text
+  }, code)
 }
 
 const EXPORT = new Set([ts.SyntaxKind.ExportKeyword, ts.SyntaxKind.DefaultKeyword])

@@ -78,7 +78,10 @@ function createHost(folder: string, roots: string[], given: ts.CompilerOptions, 
   ) => ts.WatchCompilerHostOfFilesAndCompilerOptions<ts.BuilderProgram>
   const host = create([...roots, virtual], options, ...rest)
   const { readFile, fileExists } = host
-  host.readFile = (path, encoding) => (path === virtual ? globals : withNames(readFile.call(host, path, encoding)))
+  host.readFile = (path, encoding) => {
+    const text = path === virtual ? globals : readFile.call(host, path, encoding)
+    return path.endsWith(CELL) ? text?.replace(/\nexport \{.*\}$/, unescaped) : text
+  }
   host.fileExists = path => path === virtual || fileExists.call(host, path)
 
   const cache = ts.createModuleResolutionCache(folder, path => path, options)
@@ -96,15 +99,17 @@ function createHost(folder: string, roots: string[], given: ts.CompilerOptions, 
   return host
 }
 
+/** What tslab calls the cell. */
+const CELL = '/__tslab__.ts'
+
 /** In the list of exports that tslab adds to a cell, names like `__dirname` have TypeScript's escape: one underscore more. */
-const withNames = (text: string | undefined): string | undefined =>
-  text?.replace(/\nexport \{.*___.*\}$/, list => list.replace(/(?<=[{ ])_(?=__)/g, ''))
+const unescaped = (list: string): string => list.replace(/(?<=[{ ])_(?=__)/g, '')
 
 /** tslab would write names of earlier cells and the last expression in its own way: `lower` and `returnLast` do it. */
 function withoutRewriting<T extends ts.BuilderProgram>(builder: T): T {
   const emit = builder.emit.bind(builder)
   builder.emit = (file, write, token, onlyDeclarations, transformers) => {
-    const before = file?.fileName.endsWith('/__tslab__.ts') ? [returnLast] : []
+    const before = file?.fileName.endsWith(CELL) ? [returnLast] : []
     return emit(file, write, token, onlyDeclarations, { ...transformers, before, after: [] })
   }
   return builder

@@ -114,6 +114,14 @@ describe('cells', function () {
       assert.deepEqual(await run('enum Color { Blue }; Object.keys(Color)'), ['0', 'Blue'])
     })
 
+    it('of a pasted module belong to it, too, whatever it exports', async () => {
+      await run(`export const pasted = 1; export default function made() { return pasted }
+        const inner = 2; type Inner = number
+        export { inner, made as other }; export type { Inner }
+        export { basename } from 'node:path'; export * as whole from 'node:path'`)
+      assert.deepEqual(await run("[pasted, made(), inner, basename('a/b'), whole.sep]"), [1, 1, 2, 'b', '/'])
+    })
+
     it('types may share their names', async () => {
       await run('type Row = { row: number }; interface Column { of: Row }; const Row = { row: 1 }')
       assert.equal(await run('const column: Column = { of: Row }; column.of.row'), 1)
