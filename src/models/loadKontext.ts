@@ -36,7 +36,7 @@ export interface Kontext {
   dispose(): void
 }
 
-export interface TextFeatures {
+export type TextFeatures = {
   /** [B, T, joint_attention_dim], of T5; padding is a token like others */
   text: tf.Tensor
   /** [B, pooled_projection_dim], of CLIP */
@@ -182,8 +182,8 @@ async function checkParts(dir: string): Promise<void> {
     const found = (index.get(part) as unknown[] | undefined)?.[1]
     const needed = classes.join(' or ')
     if (typeof found !== 'string') return [`model_index.json names no ${part}, needed ${needed}`]
-    if (!classes.includes(found)) return [`${part} is a ${found}, needed ${needed}`]
-    return existsSync(join(dir, part)) ? [] : [`the folder ${part} is missing, needed a ${found}`]
+    if (!classes.includes(found)) return [`${part} is ${found}, needed ${needed}`]
+    return existsSync(join(dir, part)) ? [] : [`the folder ${part} (${found}) is missing`]
   })
   if (problems.length > 0) throw new Error(`${dir}: ${problems.join('; ')}. Fetch the whole pipeline.`)
 }

@@ -11,7 +11,7 @@ import {
   type Kontext,
   type TextFeatures,
 } from '../models/index.js'
-import { astype, disposeTree, jit, random, scan, typeOf, type TensorTree } from '../xla/index.js'
+import { astype, disposeTree, jit, mapTensors, random, scan, typeOf, type TensorTree } from '../xla/index.js'
 import { eulerStep, flowMatchSigmas } from './flowMatchEuler.js'
 
 /** Options of {@link editImage}, under diffusers' names, with its defaults. */
@@ -19,7 +19,7 @@ export interface EditOptions {
   /** Of distilled models; it is an input of the transformer. Default 3.5. */
   guidance_scale: number
   /** What to lead away from, where true_cfg_scale is above 1. Default none. */
-  negative_prompt: string | null
+  negative_prompt: string | TextFeatures | null
   /** Classifier-free guidance: velocity of the negative prompt + this · (that of the prompt − that of the negative prompt). Default 1:
    * none, and half the work. */
   true_cfg_scale: number
@@ -58,48 +58,52 @@ const DEFAULTS: EditOptions = {
 
 /** Edits an image as an instruction says, with FLUX.1 Kontext: text features, reference latents, all denoising steps and the decoder are
  * a program each.
+ * @param prompt the instruction, or its features, which need no text encoders
  * @throws Error for unknown or unsound options
  * @source diffusers 0.42, FluxKontextPipeline.__call__ */
 export async function editImage(
   kontext: Kontext,
   image: RgbImage,
-  prompt: string,
+  prompt: string | TextFeatures,
   given: Partial<EditOptions> = {},
 ): Promise<RgbImage> {
   const options = resolveConfig('editImage', DEFAULTS, given)
   const { num_inference_steps, guidance_scale, true_cfg_scale, negative_prompt, max_sequence_length } = options
   requireWhole('editImage', 'num_inference_steps', num_inference_steps, 1)
   if (max_sequence_length !== null) requireWhole('editImage', 'max_sequence_length', max_sequence_length, 1)
+  requireWhole('editImage', 'seed', options.seed, 0)
   const { tokenSide, transformer } = kontext
   const target = targetSize(options.width ?? image.width, options.height ?? image.height, options.max_area, tokenSide)
   const source = referenceSize(image, options.auto_resize, tokenSide)
+  const [h, w] = [(2 * target.height) / tokenSide, (2 * target.width) / tokenSide] // places of the target's latents
+  const channels = kontext.vae.model.config.latent_channels
+  const shape = [1, (h * w) / 4, 4 * channels]
+  if (options.latents && !tf.util.arraysEqual(options.latents.shape, shape))
+    throw new Error(
+      `editImage: latents are [${options.latents.shape.join(', ')}], needed [${shape.join(', ')}] for ` +
+        `${target.width} × ${target.height} pixels.`,
+    )
 
   const pixels = imagesToTensor([resize(image, source.width, source.height, 'lanczos')])
   const encoded = await kontext.encode(pixels) // [1, C, h', w']
   const prompts = true_cfg_scale > 1 && negative_prompt !== null ? [prompt, negative_prompt] : [prompt]
-  const text = await kontext.textFeatures(prompts, max_sequence_length)
+  const features = async (text: string | TextFeatures) =>
+    typeof text === 'string' ? kontext.textFeatures([text], max_sequence_length) : mapTensors(text, t => tf.clone(t))
+  const texts = await Promise.all(prompts.map(features))
 
-  const [h, w] = [(2 * target.height) / tokenSide, (2 * target.width) / tokenSide] // places of the target's latents
-  const start = options.latents ? tf.clone(options.latents) : noise(options.seed, encoded.shape[1]!, h, w)
+  const start = options.latents ? tf.clone(options.latents) : noise(options.seed, channels, h, w)
   const sigmas = flowMatchSigmas(kontext.scheduler, num_inference_steps, (h * w) / 4)
   const schedule = { sigma: tf.tensor1d(sigmas.slice(0, -1)), sigmaNext: tf.tensor1d(sigmas.slice(1)) } // [steps] each
   const scales = { guidance: tf.tensor1d([guidance_scale]), cfg: tf.scalar(true_cfg_scale) }
 
   const denoise = jit(function denoise(weights: TensorTree, given: Given): tf.Tensor {
     return tf.tidy(() => {
-      const { encoded, text, start, schedule, scales } = given
+      const { encoded, texts, start, schedule, scales } = given
       const [, , rh, rw] = encoded.shape as [number, number, number, number]
       const reference = packLatents(encoded)
       const ids = tf.concat([latentImageIds(h, w, 0), latentImageIds(rh, rw, 1)])
       const guidance = 'guidance' in transformer.model.inputs ? scales.guidance : undefined
-      const rows = (x: tf.Tensor) => tf.split(x, x.shape[0])
-      const conditions = rows(text.text).map((t, i) => ({
-        reference,
-        ids,
-        text: t,
-        pooled: rows(text.pooled)[i]!,
-        guidance,
-      }))
+      const conditions = texts.map(features => ({ reference, ids, guidance, ...features }))
       const step = (x: tf.Tensor, { sigma, sigmaNext }: Schedule): [tf.Tensor, null] => {
         const [v, away] = conditions.map(c => kontextVelocity(transformer.model, weights, x, tf.reshape(sigma, [1]), c))
         const guided = away ? tf.add(away, tf.mul(scales.cfg, tf.sub(v!, away))) : v!
@@ -109,7 +113,7 @@ export async function editImage(
       return unpackLatents(tokens, h, w)
     })
   })
-  const inputs = { encoded, text, start, schedule, scales }
+  const inputs = { encoded, texts, start, schedule, scales }
   const latents = await denoise.async(transformer.weights, inputs)
   const result = await kontext.decode(latents)
   const [edited] = await tensorToImages(result)
@@ -121,7 +125,7 @@ type Schedule = { sigma: tf.Tensor; sigmaNext: tf.Tensor }
 type Given = {
   encoded: tf.Tensor
   /** Of the prompt, and of the negative prompt if there is one. */
-  text: TextFeatures
+  texts: TextFeatures[]
   start: tf.Tensor
   schedule: Schedule
   scales: { guidance: tf.Tensor; cfg: tf.Tensor }

@@ -124,8 +124,13 @@ describe('a Kontext pipeline, stage by stage as diffusers', () => {
       const stored = JSON.parse(await readFile(join(dir, file), 'utf8')) as object
       await writeFile(join(dir, file), JSON.stringify({ ...stored, ...fields }))
     }
-    await rm(join(dir, 'transformer', 'diffusion_pytorch_model.safetensors'))
+    const weights = join(dir, 'transformer', 'diffusion_pytorch_model.safetensors')
+    const before = tf.memory().numTensors
+    await cp(fixture('flux/diffusion_pytorch_model.safetensors'), weights)
+    await assert.rejects(loadKontext(dir), /transformer.*safetensors: 46 unexpected: .*; 5 misshapen: /)
+    await rm(weights)
     await assert.rejects(loadKontext(dir), /transformer: no weights\. Needed: diffusion_pytorch_model\.safetensors or/)
+    assert.equal(tf.memory().numTensors, before, 'what was read is freed')
     await change('vae/config.json', { latent_channels: 8 })
     await assert.rejects(
       loadKontext(dir),
@@ -135,9 +140,9 @@ describe('a Kontext pipeline, stage by stage as diffusers', () => {
     await change('model_index.json', { text_encoder: ['transformers', 'CLIPVisionModel'], tokenizer_2: [null, null] })
     await assert.rejects(loadKontext(dir), (error: Error) => {
       assert.ok(error.message.startsWith(dir))
-      assert.match(error.message, /text_encoder is a CLIPVisionModel, needed CLIPTextModel;/)
+      assert.match(error.message, /text_encoder is CLIPVisionModel, needed CLIPTextModel;/)
       assert.match(error.message, /model_index\.json names no tokenizer_2, needed T5TokenizerFast or T5Tokenizer;/)
-      assert.match(error.message, /the folder vae is missing, needed a AutoencoderKL\. Fetch the whole pipeline/)
+      assert.match(error.message, /the folder vae \(AutoencoderKL\) is missing\. Fetch the whole pipeline/)
       return true
     })
     await change('model_index.json', { _class_name: 'StableDiffusionPipeline' })

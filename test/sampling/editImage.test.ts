@@ -5,7 +5,7 @@ import type { RgbImage } from '../../src/io/images.js'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { loadKontext, type Kontext } from '../../src/models/index.js'
 import { editImage, type EditOptions } from '../../src/sampling/index.js'
-import { start } from '../../src/xla/index.js'
+import { disposeTree, start } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 
 const GREY_LEVEL = 1 // of 255: rounded float32 values of other summation orders
@@ -58,15 +58,18 @@ describe('editImage', () => {
     latents.dispose()
   })
 
-  it('gives one image a seed, and leaves no tensor behind', async () => {
+  it('gives one image a seed, of a prompt or its features, and leaves no tensor behind', async () => {
     const image = await picture('edit.image')
-    const draw = (seed: number) => editImage(kontext, image, prompts[0]!, { ...common, seed })
-    const first = await draw(1)
+    const features = await kontext.textFeatures([prompts[0]!], common.max_sequence_length)
+    const draw = (seed: number, prompt: string | typeof features) =>
+      editImage(kontext, image, prompt, { ...common, seed })
+    const first = await draw(1, prompts[0]!)
     const before = tf.memory().numTensors
-    const [again, other] = [await draw(1), await draw(2)]
+    const [again, other] = [await draw(1, features), await draw(2, prompts[0]!)]
     assert.equal(tf.memory().numTensors, before)
     assert.deepEqual(again.data, first.data)
     assert.notDeepEqual(other.data, first.data)
+    disposeTree(features)
   })
 
   it('refuses what cannot be drawn', async () => {
@@ -75,6 +78,11 @@ describe('editImage', () => {
     await assert.rejects(editImage(kontext, small, ''), /the image is 5 × 9 pixels, needed at least 8 a side/)
     await assert.rejects(editImage(kontext, image, '', { max_area: 30 }), /max_area 30 leave 0 × 0, needed at least 8/)
     await assert.rejects(editImage(kontext, image, '', { num_inference_steps: 0 }), /num_inference_steps is 0/)
+    const latents = tf.zeros([1, 4, 16])
+    await assert.rejects(
+      editImage(kontext, image, '', { ...common, latents }),
+      /latents are \[1, 4, 16\], needed \[1, 15, 16\] for 40 × 24 pixels/,
+    )
     await assert.rejects(editImage(kontext, image, '', { steps: 4 } as object), /unknown key "steps"/)
   })
 }).timeout(60_000)
