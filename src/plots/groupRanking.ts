@@ -66,7 +66,7 @@ export function groupRanking(
     images.length > 0 ? [{ place, url: dataUrl(images.at(-1)!) }] : [],
   )
   const [height, room] = pictures.length > 0 ? [PICTURE + 4, PICTURE + 4] : [22, 0]
-  const axis = { ...left, labelLimit: 300, labelPadding: room + 2 }
+  const axis = { ...left, labelLimit: 300, ...(room > 0 && { labelPadding: room + 2 }) }
   const y = { field: 'place', type: 'nominal', sort: null, title: null, axis }
   return chart(
     {
