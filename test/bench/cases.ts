@@ -26,6 +26,8 @@ export type Case = {
       type: 'f32' | 'bf16'
       greedy: boolean
     }
+  /** A step of GRPO of data/models/tiny-kontext: pictures drawn and scored, one update. */
+  | { kind: 'edit'; rows: number; group: number; steps: number; window: number }
 )
 export type Kind = Case['kind']
 export type CaseOf<K extends Kind> = Extract<Case, { kind: K }>
@@ -74,4 +76,5 @@ export const CASES: readonly Case[] = [
   { name: 'decode-small', ...decodeSmall, model: small(1024), greedy: false },
   { name: 'decode-small-greedy', ...decodeSmall, model: small(1024), greedy: true },
   { name: 'decode-small-32k', ...decodeSmall, model: small(32000), greedy: false },
+  { name: 'edit-grpo', kind: 'edit', runs: 5, rows: 144, group: 12, steps: 6, window: 3 },
 ]

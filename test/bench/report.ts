@@ -70,6 +70,8 @@ ${table(
   donated state.
 - Decoding counts reading the prompt; no row ends early. Sampling is from the whole softmax, ours returns the tokens' log-probs too. PyTorch is
   transformers' \`generate\` with its default cache. GB/s: bytes of weights and of the cache so far that a token must read, beside \`copy\` for what the machine can do.
+- The GRPO step draws pictures by the SDE, decodes them, scores each by SSIM to a target and does one AdamW update of all weights of the transformer, all in float32. PyTorch's is
+  eager, with diffusers' pipeline and transformer and SSIM as average pooling. Parts are of the best run.
 - The call of a jitted step is timed until it returns, with its inputs ready, while the program runs on.
 
 ${[
@@ -106,6 +108,8 @@ function described(work: Case): string {
       return `train step, ${layers(work)}, ${work.rows} × ${work.tokens} tokens, ${work.type}`
     case 'decode':
       return `${work.greedy ? 'greedy' : 'sampled'}, ${layers(work)}, ${work.rows} × ${work.tokens} tokens after ${work.prompt}, ${work.type}`
+    case 'edit':
+      return `GRPO step of tiny-kontext, ${work.rows} pictures in groups of ${work.group}, ${work.steps} denoising steps, ${work.window} of them trained on`
   }
 }
 
@@ -129,7 +133,8 @@ function cell(work: Case, found: Measured | undefined): string {
     case 'trace':
       return both('ms', s => (1e3 * s).toPrecision(3)) + note
     case 'train':
-      return both('s', s => s.toFixed(2))
+    case 'edit':
+      return both('s', s => s.toFixed(2)) + note
     case 'decode': {
       const read = (work.tokens * bytesPerToken(work)) / best
       return `${both('tokens/s', s => ((work.rows * work.tokens) / s).toFixed(0))}, ${(read / 1e9).toFixed(1)} GB/s`

@@ -1,17 +1,23 @@
 /* Our side of the benchmark: measures the case given as JSON in the first argument and prints one line of JSON. A Chrome trace is
  * written to the file that a second argument names. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { editScenes } from '../../src/datasets/index.js'
 import { initQwen2, qwen2 } from '../../src/models/qwen2.js'
 import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
 import { adamw, adamwState, type AdamwState } from '../../src/optimizers/adamw.js'
+import { grpo } from '../../src/optimizers/index.js'
 import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
+import { loadKontextPolicy } from '../../src/policies/index.js'
+import { ssim, weighted } from '../../src/rewards/index.js'
 import { generate } from '../../src/sampling/index.js'
 import {
   astype,
   autocast,
   copy,
   jit,
+  packageRoot,
   platform,
   profile,
   random,
@@ -154,6 +160,42 @@ const measures: Measures = {
       loss.dispose()
     })
     return { seconds, parameters, loss: losses[0]!, ...since(before) }
+  },
+
+  async edit({ rows, group, steps, window, runs }) {
+    const policy = await loadKontextPolicy(join(packageRoot(), 'data/models/tiny-kontext'), {
+      gradient_checkpointing: false,
+    }) // as the peer
+    const data = editScenes({ seed: 1, size: 1000 }).train
+    let spent = { sampling: 0, scoring: 0 }
+    const clocked = async <T>(part: keyof typeof spent, work: () => T | Promise<T>): Promise<T> => {
+      const began = performance.now()
+      const done = await work()
+      spent[part] = (performance.now() - began) / 1000
+      return done
+    }
+    const sample = policy.sample.bind(policy)
+    policy.sample = (...args) => clocked('sampling', () => sample(...args))
+    const similarity = ssim()
+    const rewards = weighted({ similarity: [batch => clocked('scoring', () => similarity(batch)), 1] })
+    const run = grpo(policy, data, rewards, {
+      max_steps: runs + 1,
+      per_device_train_batch_size: rows,
+      num_generations: group,
+      learning_rate: 1e-4,
+      generation_kwargs: { num_inference_steps: steps, sde_window: [0, window], noise_level: 0.7, shared_noise: true },
+    })
+    const found: { seconds: number; note: string }[] = []
+    for await (const { step_time } of run) {
+      const seconds = step_time as number
+      const parts = { ...spent, training: seconds - spent.sampling - spent.scoring }
+      found.push({ seconds, note: Object.entries(parts).map(([part, s]) => `${part} ${s.toFixed(2)}`).join(', ') }) // prettier-ignore
+      spent = { sampling: 0, scoring: 0 }
+    }
+    const counted = found.slice(1)
+    const seconds = counted.map(({ seconds }) => seconds)
+    const parameters = tensorsOf(policy.weights.trainable).reduce((n, t) => n + t.size, 0)
+    return { seconds, parameters, note: counted[seconds.indexOf(Math.min(...seconds))]!.note }
   },
 
   async decode({ model: config, rows, prompt, tokens, type, greedy, runs }) {
