@@ -17,6 +17,7 @@ import {
   type Kontext,
   type KontextOptions,
   type LoraConfig,
+  type TextFeatures,
 } from '../models/index.js'
 import { cpsStep, flowMatchSigmas, sdeStep, type FlowStep } from '../sampling/index.js'
 import {
@@ -171,7 +172,7 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     this.#kontext = kontext
     this.weights = weights
     this.#settings = settings
-    this.#family = family ?? { users: 0, rollout: rolloutProgram(kontext) }
+    this.#family = family ?? { users: 0, rollout: rolloutProgram(kontext), texts: new Map() }
     this.#family.users++
   }
 
@@ -288,7 +289,9 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
   dispose(): void {
     disposeTree([this.weights.trainable, this.#reference?.trainable ?? {}])
     if (--this.#family.users > 0) return
-    disposeTree(this.weights.frozen)
+    disposeTree([this.weights.frozen, [...this.#family.texts.values()].map(row => [row.text, row.pooled])])
+    this.#kontext.forgetText()
+    disposeTree(this.#kontext.vae.weights)
   }
 
   #whole = ({ trainable, frozen }: Weights): TensorTree => overlay(frozen, trainable)
@@ -305,8 +308,7 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     const [h, w] = this.#places(prompts[0]!.image)
     const pixels = imagesToTensor(prompts.map(({ image }) => image))
     const encoded = await this.#kontext.encode(pixels)
-    const texts = prompts.map(({ prompt }) => prompt)
-    const { text, pooled } = await this.#kontext.textFeatures(texts, this.#settings.max_sequence_length)
+    const { text, pooled } = await this.#textFeatures(prompts.map(({ prompt }) => prompt))
     const reference = tf.tidy(() => packLatents(encoded))
     const ids = tf.tidy(() => {
       const both = tf.concat([latentImageIds(h, w, 0), latentImageIds(h, w, 1)])
@@ -314,6 +316,28 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     })
     disposeTree([pixels, encoded])
     return { reference, ids, text, pooled, guidance: tf.fill([prompts.length], guidance_scale) }
+  }
+
+  /** Encodes texts and keeps the result, then frees the text encoders, of this policy and all its forks: from now on prompts have one of
+   * these texts. What training a large model on a small device needs. */
+  async keepTexts(texts: readonly string[]): Promise<void> {
+    for (const text of new Set(texts))
+      if (!this.#family.texts.has(text))
+        this.#family.texts.set(text, await this.#kontext.textFeatures([text], this.#settings.max_sequence_length))
+    this.#kontext.forgetText()
+  }
+
+  /** Rows n. */
+  async #textFeatures(texts: readonly string[]): Promise<TextFeatures> {
+    const { texts: kept } = this.#family
+    if (kept.size === 0) return this.#kontext.textFeatures(texts, this.#settings.max_sequence_length)
+    const rows = texts.map(text => {
+      const row = kept.get(text)
+      if (!row)
+        throw new Error(`KontextPolicy: ${JSON.stringify(text)} was not among the texts of keepTexts. Add it there.`)
+      return row
+    })
+    return { text: tf.concat(rows.map(row => row.text)), pooled: tf.concat(rows.map(row => row.pooled)) }
   }
 
   /** Places of the latents of a picture. */
@@ -378,6 +402,8 @@ function velocityOf(
 interface Family {
   users: number
   rollout: ReturnType<typeof rolloutProgram>
+  /** Features of texts whose encoders are gone, [1, …] each. */
+  texts: Map<string, TextFeatures>
 }
 
 const STEPS: Record<'sde' | 'cps', (step: FlowStep) => ReturnType<typeof sdeStep>> = { sde: sdeStep, cps: cpsStep }

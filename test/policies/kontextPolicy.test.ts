@@ -180,6 +180,19 @@ describe('KontextPolicy', function () {
     again.dispose()
   })
 
+  it('draws the same from texts that it keeps without their encoders', async () => {
+    const latents = async (policy: KontextPolicy) => {
+      const { trajectories } = await policy.sample(prompts, { ...options, greedy: true })
+      return numbers((trajectories.outputs as FlowRows).latents)
+    }
+    const other = await loadKontextPolicy(fixture('kontext'), { max_sequence_length: 16 })
+    await other.keepTexts(prompts.map(({ prompt }) => prompt))
+    assert.ok(apart(await latents(other), await latents(policy)) < 1e-5)
+    const strange = [{ ...prompts[0]!, prompt: 'add a square' }]
+    await assert.rejects(other.sample(strange, options), /"add a square" was not among the texts of keepTexts/)
+    other.dispose()
+  })
+
   it('saves a whole pipeline that loads again', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'pipeline-'))
     await policy.save(dir)
