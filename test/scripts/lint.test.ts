@@ -26,7 +26,7 @@ describe('lint', () => {
     ['src/nn/x.ts', "export { qwen2 } from '../models/qwen2.js'"],
     ['src/xla/x.ts', "export * from '../nn/index.js'"],
     ['src/xla/lowering/x.ts', "const nn = await import('../../nn/index.js')"],
-    ['src/rewards/x.ts', "import { qwen2 } from '../models/qwen2.js'"],
+    ['src/rewards/x.ts', "import { grpo } from '../optimizers/index.js'"],
     ['src/rewards/x.ts', "let policy: import('../policies/policy.js').Policy"],
     ['src/metrics/x.ts', "import { qwen2 } from '../models/qwen2.js'"],
     ['src/plots/x.ts', "import { qwen2 } from 'rewardlab/models'"],
