@@ -4,6 +4,7 @@ import { createConverter } from './converter.js'
 import { TypeScriptError } from './errors.js'
 import { modules } from './installation.js'
 import { lowerCell, lowerFile, type Lowered } from './lower.js'
+import { syntaxErrors } from './syntaxErrors.js'
 import { uninterrupted } from './uninterrupted.js'
 
 /** What the cells of a notebook have declared. */
@@ -43,8 +44,11 @@ export class Compiler {
   }
 
   /** @param declared by the cells before
-   * @throws TypeScriptError with every diagnostic of the cell and of the local files it uses */
+   * @throws TypeScriptError with every diagnostic of the cell and of the local files it uses; of a cell that cannot be parsed, what keeps
+   * it from that */
   compile({ types, names }: Declared, code: string): Compiled {
+    const unparsed = syntaxErrors(code)
+    if (unparsed.length > 0) throw new TypeScriptError(code, unparsed)
     const converted = uninterrupted(() => {
       this.#lookAtFiles()
       return this.#convert(types, withoutExport(code))

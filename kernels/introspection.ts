@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
-import ts from 'typescript'
+import type ts from 'typescript'
 import type { Cells } from './cells.js'
+import { syntaxErrors } from './syntaxErrors.js'
 import type { Content } from './wire.js'
 
 const require = createRequire(import.meta.url)
@@ -64,10 +65,9 @@ export function isComplete({ code }: Content): Content {
   if (questioned(String(code)) !== undefined) return { status: 'complete' }
   const { completed, indent = '' } = isCompleteCode(String(code))
   if (!completed) return { status: 'incomplete', indent }
-  const parsed = ts.createSourceFile('cell.ts', `export {}\n${String(code)}`, ts.ScriptTarget.ES2022)
-  const { parseDiagnostics } = parsed as unknown as { readonly parseDiagnostics: readonly { readonly code: number }[] }
-  if (parseDiagnostics.some(({ code }) => code === UNTERMINATED_TEMPLATE)) return { status: 'incomplete', indent: '' }
-  return { status: parseDiagnostics.length > 0 ? 'invalid' : 'complete' }
+  const errors = syntaxErrors(String(code))
+  if (errors.some(({ code }) => code === UNTERMINATED_TEMPLATE)) return { status: 'incomplete', indent: '' }
+  return { status: errors.length > 0 ? 'invalid' : 'complete' }
 }
 
 const UNTERMINATED_TEMPLATE = 1160

@@ -316,6 +316,18 @@ describe('cells', function () {
       it(`fails with one clear error: ${code}`, () => fails(code, message))
   })
 
+  describe('errors of syntax', () => {
+    for (const [code, message] of [
+      ["const f = (x: number) => x\nf('a'", "cell:2:6 - error TS1005: ')' expected.\n2 | f('a'\n         ~"],
+      ['function open() {\n', "cell:2:1 - error TS1005: '}' expected.\n2 | \n    ~"],
+      [
+        'const x = ; undeclared',
+        'cell:1:11 - error TS1109: Expression expected.\n1 | const x = ; undeclared\n              ~',
+      ],
+    ] as const)
+      it(`stand where they are, alone: ${code.replaceAll('\n', '⏎')}`, () => assert.rejects(run(code), { message }))
+  })
+
   describe('completion', () => {
     /** The matches at `|`, and what they take the place of. */
     const complete = async (marked: string) => {

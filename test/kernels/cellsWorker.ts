@@ -15,12 +15,15 @@ const answers: Record<string, (content: Content) => unknown> = {
   inspect: content => inspect(cells, content),
 }
 
-parentPort!.on('message', ({ type, content }: { readonly type: string; readonly content: Content }) => {
-  void (async () => {
-    try {
-      parentPort!.postMessage({ value: await answers[type]!(content) })
-    } catch (error) {
-      parentPort!.postMessage({ traceback: failure(error).traceback.join('\n') })
-    }
-  })()
-})
+parentPort!.on(
+  'message',
+  ({ id, type, content }: { readonly id: number; readonly type: string; readonly content: Content }) => {
+    void (async () => {
+      try {
+        parentPort!.postMessage({ id, value: await answers[type]!(content) })
+      } catch (error) {
+        parentPort!.postMessage({ id, traceback: failure(error).traceback.join('\n') })
+      }
+    })()
+  },
+)
