@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { readImage, rng, type RgbImage, type Rng } from '../../src/datasets/index.js'
+import { editScenes, readImage, rng, type RgbImage, type Rng } from '../../src/datasets/index.js'
 import { packageRoot } from '../../src/xla/index.js'
 
 /** Pictures kept for the test of quality models: never trained on. */
@@ -11,17 +11,21 @@ const PICTURE_SHARE = 0.2
 /** Pictures without faults: generated ones, and pieces of those in data/pictures, turned and mirrored.
  *
  * Generated ones are shapes, strokes, textures and gradients of many colours on a background near grey that is softly shaded, in
- * one of ten cases plain. Exposure and colour balance can only be judged where such a background is usual.
+ * one of twenty cases plain. Exposure and colour balance can only be judged where such a background is usual.
+ * @param options.edits share of pictures of editScenes. They are flat with hard edges, where some faults cannot be seen: banding
+ *   gives a flat area another colour
  * @param split no picture of data/pictures and no seed of one appears in the other */
 export async function qualityScenes(
   split: 'train' | 'test',
-  { size, count, seed }: { size: number; count: number; seed: number },
+  { size, count, seed, edits = 0 }: { size: number; count: number; seed: number; edits?: number },
 ): Promise<RgbImage[]> {
   const folder = join(packageRoot(), 'data/pictures')
   const names = (await readdir(folder)).filter(name => name.endsWith('.png') && HELD_OUT.test(name) === (split === 'test')) // prettier-ignore
   const pictures = await Promise.all(names.sort().map(name => readImage(join(folder, name))))
+  const scenes = editScenes({ seed, size: 1000 }).train
   return Array.from({ length: count }, (_, i) => {
     const random = rng(seed, split === 'train' ? 1 : 2, i)
+    if (edits > 0 && random.uniform() < edits) return enlarged(random.pick(scenes).target, size)
     return random.uniform() < PICTURE_SHARE ? pieceOf(random.pick(pictures), size, random) : scene(size, random)
   })
 }
@@ -51,9 +55,9 @@ function scene(size: number, random: Rng): RgbImage {
 
 /** Near grey, of middle brightness; shaded along a line or around a point. */
 function background(random: Rng): Layer {
-  const grey = between(random, 0.45, 0.72)
+  const grey = between(random, 0.5, 0.66)
   const tint = [0, 1, 2].map(() => grey + between(random, -0.05, 0.05))
-  const depth = random.uniform() < 0.1 ? 0 : between(random, 0.15, 0.45)
+  const depth = between(random, 0.35, 0.7)
   const angle = 2 * Math.PI * random.uniform()
   const [cx, cy] = [random.uniform(), random.uniform()]
   const round = random.uniform() < 0.4
@@ -71,7 +75,7 @@ function shapes(random: Rng): Layer[] {
     const radius = between(random, 0.1, 0.26)
     const inside = random.pick(FIGURES)
     const turn = 2 * Math.PI * random.uniform()
-    const shade = random.uniform() < 0.5 ? 0 : between(random, 0.1, 0.4)
+    const shade = between(random, 0.2, 0.6)
     return (x, y, below) => {
       const [dx, dy] = [(x - cx) / radius, (y - cy) / radius]
       const u = dx * Math.cos(turn) + dy * Math.sin(turn)
@@ -125,6 +129,16 @@ function vivid(random: Rng): Color {
   const [middle, chroma] = [between(random, 0.35, 0.65), between(random, 0.15, 0.35)]
   const channel = (k: number) => middle + chroma * Math.cos(hue + (k * 2 * Math.PI) / 3)
   return [channel(0), channel(1), channel(2)]
+}
+
+/** The nearest pixels at another size, which keep edges hard. */
+function enlarged(image: RgbImage, size: number): RgbImage {
+  const data = new Uint8ClampedArray(size * size * 3)
+  for (let i = 0; i < size * size; i++) {
+    const [x, y] = [i % size, Math.floor(i / size)].map(at => Math.floor((at * image.width) / size)) as [number, number]
+    data.set(image.data.subarray((y * image.width + x) * 3, (y * image.width + x + 1) * 3), i * 3)
+  }
+  return { width: size, height: size, data }
 }
 
 /** A square piece, mirrored and turned by chance. */

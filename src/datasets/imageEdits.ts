@@ -3,9 +3,9 @@ import { imageRows, type ImageRows, type ImageRowsOptions } from './imageRows.js
 
 /** An edit to learn or to be judged by. */
 export interface ImageEdit {
-  /** The instruction. */
-  prompt: string
-  /** The picture to edit. */
+  /** What an image policy takes: the picture to edit, and the instruction. */
+  prompt: { image: RgbImage; prompt: string }
+  /** The same picture, as rewards read it. */
   image: RgbImage
   /** The edited picture, where there is a true one. */
   target?: RgbImage
@@ -26,6 +26,7 @@ export function imageEdits(path: string, options: ImageRowsOptions = {}): ImageR
       target: { kind: 'picture', fields: ['target'], optional: true },
       mask: { kind: 'mask', fields: ['mask'], optional: true },
     },
+    ({ prompt, image, ...rest }) => ({ prompt: { image, prompt }, image, ...rest }),
     options,
   )
 }

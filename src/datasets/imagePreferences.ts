@@ -3,9 +3,8 @@ import { imageRows, type ImageRows, type ImageRowsOptions } from './imageRows.js
 
 /** Two pictures made for one prompt, of which people or a reward preferred one. */
 export interface ImagePreference {
-  prompt: string
-  /** The picture that was edited, where there was one. */
-  image?: RgbImage
+  /** What an image policy takes: the picture to edit, and the instruction; the text alone where no picture was edited. */
+  prompt: { image: RgbImage; prompt: string } | string
   chosen: RgbImage
   rejected: RgbImage
 }
@@ -23,6 +22,7 @@ export function imagePreferences(path: string, options: ImageRowsOptions = {}): 
       chosen: { kind: 'picture', fields: ['chosen'] },
       rejected: { kind: 'picture', fields: ['rejected'] },
     },
+    ({ prompt, image, ...pair }) => ({ prompt: image ? { image, prompt } : prompt, ...pair }),
     options,
   )
 }

@@ -26,12 +26,19 @@ export interface ImageColumn {
   optional?: true
 }
 
+/** What a column holds once it is read. */
+type ValueOf<C extends ImageColumn> =
+  { text: string; picture: RgbImage; mask: Uint8Array }[C['kind']] | (C extends { optional: true } ? undefined : never)
+type Values<C extends Readonly<Record<string, ImageColumn>>> = { [K in keyof C]: ValueOf<C[K]> }
+
 /** Reads JSON lines that point at pictures. All lines are checked at once, for their fields.
+ * @param rowOf makes a row of what a line holds; optional columns that a line lacks are not there
  * @throws naming the file, the line and the field that is missing or no text; or that there is no row */
-export function imageRows<R>(
+export function imageRows<const C extends Readonly<Record<string, ImageColumn>>, R>(
   name: string,
   path: string,
-  columns: Readonly<Record<string, ImageColumn>>,
+  columns: C,
+  rowOf: (values: Values<C>) => R,
   options: ImageRowsOptions,
 ): ImageRows<R> {
   const lines = [...jsonLines(path)].map(({ row, line }) => {
@@ -54,7 +61,7 @@ export function imageRows<R>(
       })
       return [[column, kind === 'mask' ? maskOf(picture) : picture]]
     })
-    return Object.fromEntries((await Promise.all(values)).flat()) as R
+    return rowOf(Object.fromEntries((await Promise.all(values)).flat()) as Values<C>)
   }
   return {
     length: lines.length,

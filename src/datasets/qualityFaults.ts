@@ -11,11 +11,11 @@ export type QualityFault = (typeof QUALITY_FAULTS)[number]
  * | -------- | ----------------------------------------------------------------------------------- |
  * | blur     | a Gaussian of σ = 2.5 s^0.7 pixels                                                   |
  * | noise    | adds independent Gaussian noise of σ = 0.25 s                                       |
- * | blocking | rounds 8 × 8 DCT coefficients to multiples of 12 s^1.5 times JPEG's luminance table |
- * | banding  | rounds to multiples of s / 5                                                        |
- * | ringing  | cuts off frequencies above 1 − 0.8 s of the highest, sharply: edges oscillate       |
- * | exposure | multiplies by 2^(±2.5 s), the sign drawn, and clips                                 |
- * | colour   | multiplies channels by 2^(1.2 s cos(θ + k·120°)), the angle θ drawn, and clips        |
+ * | blocking | rounds 8 × 8 DCT coefficients to multiples of 20 s^1.5 times JPEG's luminance table |
+ * | banding  | rounds to multiples of s / 4                                                        |
+ * | ringing  | cuts off frequencies above 0.2^s of the highest, sharply: edges oscillate           |
+ * | exposure | multiplies by 2^(±3 s), the sign drawn, and clips                                 |
+ * | colour   | multiplies channels by 2^(1.6 s cos(θ + k·120°)), the angle θ drawn, and clips        |
  *
  * @throws Error if the strength is not in 0 … 1 */
 export function addFault(image: RgbImage, fault: QualityFault, strength: number, random: Rng): RgbImage {
@@ -38,16 +38,16 @@ interface Plane {
 const apply: Record<QualityFault, (image: Plane, s: number, random: Rng) => Float64Array> = {
   blur: (image, s) => filtered(image, gaussian(2.5 * s ** 0.7)),
   noise: ({ values }, s, random) => values.map(x => x + 0.25 * s * normal(random)),
-  blocking: (image, s) => quantizedBlocks(image, (12 * s ** 1.5) / 255),
-  banding: ({ values }, s) => values.map(x => (Math.round(x / (s / 5)) * s) / 5),
-  ringing: (image, s) => filtered(image, lowPass(1 - 0.8 * s)),
+  blocking: (image, s) => quantizedBlocks(image, (20 * s ** 1.5) / 255),
+  banding: ({ values }, s) => values.map(x => (Math.round(x / (s / 4)) * s) / 4),
+  ringing: (image, s) => filtered(image, lowPass(0.2 ** s)),
   exposure: ({ values }, s, random) => {
-    const gain = 2 ** (random.pick([-2.5, 2.5]) * s)
+    const gain = 2 ** (random.pick([-3, 3]) * s)
     return values.map(x => x * gain)
   },
   colour: ({ values }, s, random) => {
     const angle = 2 * Math.PI * random.uniform()
-    const gains = [0, 1, 2].map(k => 2 ** (1.2 * s * Math.cos(angle + (k * 2 * Math.PI) / 3)))
+    const gains = [0, 1, 2].map(k => 2 ** (1.6 * s * Math.cos(angle + (k * 2 * Math.PI) / 3)))
     return values.map((x, i) => x * gains[i % 3]!)
   },
 }

@@ -9,6 +9,7 @@ import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.j
 import { clipModel, clipModelConfig } from './clipModel.js'
 import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
 import { layerMatrix, loadCausalModel } from './loadCausalModel.js'
+import { qualityNet, qualityNetConfig } from './qualityNet.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
 
 /** A model that maps named tensors to named tensors, under the names that Hugging Face's forward has. */
@@ -83,7 +84,7 @@ export async function loadForwardWeights(
 /** Classes that {@link loadForwardModel} reads. */
 export const FORWARD_CLASSES =
   'Qwen2ForCausalLM, AutoencoderKL, CLIPModel, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), ' +
-  'FluxTransformer2DModel, T5EncoderModel'
+  'FluxTransformer2DModel, QualityNet, T5EncoderModel'
 
 /** The model that a config.json is of; null for a causal language model. */
 function forwardModel(fields: Fields): ForwardModel | null {
@@ -107,6 +108,8 @@ function forwardModel(fields: Fields): ForwardModel | null {
       return clipVision(clipVisionConfig(fields))
     case 'FluxTransformer2DModel':
       return fluxTransformer(fluxTransformerConfig(fields))
+    case 'QualityNet':
+      return qualityNet(qualityNetConfig(fields))
     case 'T5EncoderModel':
       return t5Encoder(t5Config(fields))
     default:

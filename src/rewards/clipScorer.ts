@@ -16,7 +16,7 @@ export interface ClipOutputs {
   logit_scale: tf.Tensor // scalar, before exp
 }
 
-/** A reward from what a CLIPModel makes of each picture and of the text of its prompt. The directory (weights, tokenizer,
+/** A reward from what a CLIPModel makes of each picture and of the text of its prompt (an edit's instruction). The directory (weights, tokenizer,
  * preprocessor_config.json) is read at the first batch and kept.
  * @param name the reward's, for errors
  * @param measure from the model's outputs to scores [B], in one program with it; loaded after the model
@@ -34,13 +34,18 @@ export function clipReward(
       const score = await (loading ??= load(name, modelDir, measure))
       return score(
         rows.map(({ image, values: [text] }) => {
-          if (typeof text === 'string') return { image, text }
+          const told = isEdit(text) ? text.prompt : text
+          if (typeof told === 'string') return { image, text: told }
           throw new Error(`${name}: a prompt is ${Array.isArray(text) ? 'a list' : typeof text}, needed a text.`)
         }),
       )
     })
   }
 }
+
+/** Whether a prompt is what an image policy takes, a picture and what to do with it. */
+const isEdit = (prompt: unknown): prompt is { prompt: unknown } =>
+  typeof prompt === 'object' && prompt !== null && 'prompt' in prompt
 
 async function load(name: string, modelDir: string, measure: () => Promise<(outputs: ClipOutputs) => tf.Tensor>) {
   await start()

@@ -19,6 +19,7 @@ export { flaggedLabels, moderation, type ModerationOptions } from './moderation.
 
 // Pictures
 export { aesthetic } from './aesthetic.js'
+export { autoQC, type AutoQc, type QualityPart, type QualityRow } from './autoQc.js'
 export { clipSimilarity } from './clipSimilarity.js'
 export { pickScore } from './pickScore.js'
 export { preservation } from './preservation.js'

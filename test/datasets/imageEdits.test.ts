@@ -34,9 +34,11 @@ describe('imageEdits and imagePreferences', () => {
     const edits = imageEdits(await file(edit, { image: 'b.png', prompt: 'remove it' }))
     assert.equal(edits.length, 2)
     const mask = Uint8Array.from({ length: 120 }, (_, i) => (i < 12 ? 1 : 0))
-    const first = { prompt: 'make it red', image: picture(7), target: picture(11), mask }
-    assert.deepEqual(await edits.read(), [first, { prompt: 'remove it', image: picture(11) }])
-    assert.deepEqual(await edits.read([1]), [{ prompt: 'remove it', image: picture(11) }])
+    const [a, b] = [picture(7), picture(11)]
+    const first = { prompt: { image: a, prompt: 'make it red' }, image: a, target: b, mask }
+    const second = { prompt: { image: b, prompt: 'remove it' }, image: b }
+    assert.deepEqual(await edits.read(), [first, second])
+    assert.deepEqual(await edits.read([1]), [second])
     const [row] = await edits.read([0])
     const batch = { prompts: [row!.prompt], completions: [row!.image], image: [row!.image], target: [row!.image], mask: [row!.mask] } // prettier-ignore
     close(await psnr()(batch), [100])
@@ -53,7 +55,7 @@ describe('imageEdits and imagePreferences', () => {
     const pair = { prompt: 'x', chosen: 'b.png', rejected: 'c.png' }
     const read = await imagePreferences(await file({ ...pair, image: 'a.png' }, pair)).read()
     const wanted = { prompt: 'x', chosen: picture(11), rejected: picture(13) }
-    assert.deepEqual(read, [{ ...wanted, image: picture(7) }, wanted])
+    assert.deepEqual(read, [{ ...wanted, prompt: { image: picture(7), prompt: 'x' } }, wanted])
   })
 
   it('decodes nothing before it is asked', async () => {

@@ -39,6 +39,13 @@ describe('scores of CLIP', () => {
     close(await pickScore(model)(pairs()), Array.from(await expected.read('logits_per_image')), PARITY)
   })
 
+  it('reads the instruction of an edit', async () => {
+    const [image] = pictures as [RgbImage]
+    const edit = { prompts: [{ image, prompt: texts[1] }], completions: [image] }
+    const wanted = await pickScore(model)({ prompts: [texts[1]], completions: [image] })
+    close(await pickScore(model)(edit), wanted)
+  })
+
   it('clipSimilarity is their cosine', async () => {
     const logits = await expected.read('logits_per_image')
     close(await clipSimilarity(model)(pairs()), Array.from(logits, x => x / LOGIT_SCALE), PARITY) // prettier-ignore

@@ -1,0 +1,124 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { Parameter } from '../io/checkpoint.js'
+import type { Fields } from '../io/json.js'
+import { conv2d, linear, silu, type Conv2d, type Linear } from '../nn/index.js'
+import type { TensorTree } from '../xla/index.js'
+import type { ForwardModel } from './forwardModel.js'
+import { initWeights } from './initWeights.js'
+
+/** Fields of config.json. */
+export interface QualityNetConfig {
+  /** Filters of the three convolutions. */
+  channels: [number, number, number]
+  hidden_size: number
+  /** Size of the space in which distance from pictures without faults is measured. */
+  embedding_size: number
+}
+
+interface QualityNetWeights {
+  conv1: Conv2d // [channels[0], 3, 3, 3]
+  conv2: Conv2d
+  conv3: Conv2d
+  /** Of the features over the training pictures. */
+  norm: FeatureNorm // [F]
+  hidden: Linear // [hidden, F]
+  embedding: Linear // [embedding, hidden]
+}
+
+/** Mean and deviation of features. */
+export type FeatureNorm = { mean: tf.Tensor; deviation: tf.Tensor }
+
+/** Reads and checks the config.json of a quality model.
+ * @throws Error naming file and field for values that are missing or unsound */
+export function qualityNetConfig(fields: Fields): QualityNetConfig {
+  const channels = fields.get('channels')
+  if (!Array.isArray(channels) || channels.length !== 3 || !channels.every(c => Number.isInteger(c) && c > 0))
+    fields.fail('channels', 'three integers ≥ 1')
+  return {
+    channels: channels as [number, number, number],
+    hidden_size: fields.count('hidden_size'),
+    embedding_size: fields.count('embedding_size'),
+  }
+}
+
+/** A quality model without reference: `pixel_values` [B, 3, H, W] in 0 … 1, each side at least 32 → `quality` [B] in 0 … 1.
+ *
+ * Each colour channel is looked at by itself with the same weights: its values, their compressed Laplacian and how flat
+ * each place is go through three convolutions; features are the mean and the logarithm of the deviation of every map over all places.
+ * Quality is 1 less the distance, in an embedding of these, from where pictures without
+ * faults lie: a fault of another kind than those trained on moves a picture away from there as well. */
+export function qualityNet(config: QualityNetConfig): ForwardModel {
+  return {
+    architecture: 'QualityNet',
+    parameters: qualityNetParameters(config),
+    inputs: { pixel_values: { type: 'float32', shape: ['images', 3, 'height', 'width'] } },
+    forward(weights, { pixel_values }) {
+      const { norm } = weights as unknown as QualityNetWeights
+      const features = qualityFeatures(weights, tf.transpose(pixel_values!, [0, 2, 3, 1]))
+      return { quality: tf.clipByValue(tf.sub(1, qualityLoss(weights, features, norm)), 0, 1) }
+    },
+  }
+}
+
+/** @param pictures [B, H, W, 3] in 0 … 1
+ * @returns [B, 3, F], those of each colour channel */
+export function qualityFeatures(weights: TensorTree, pictures: tf.Tensor): tf.Tensor {
+  const w = weights as unknown as QualityNetWeights
+  const [b, height, width] = pictures.shape as [number, number, number, number]
+  const planes = tf.reshape(tf.transpose(pictures, [0, 3, 1, 2]), [3 * b, height, width, 1]) // a channel each
+  const [laplacian, right, down] = tf.unstack(conv2d(planes, { weight: tf.tensor4d(DERIVATIVES, [3, 1, 3, 3]) }), -1)
+  // 1 where neighbours are equal, 0 where they differ by some levels: steps and blocks leave more such places, noise none.
+  const flat = tf.exp(tf.mul(tf.add(tf.square(right!), tf.square(down!)), -FLATNESS))
+  const values = tf.slice(planes, [0, 1, 1, 0], [3 * b, height - 2, width - 2, 1])
+  // Scales that make both maps about 1; asinh keeps the faintest steps visible beside edges.
+  const x0 = tf.stack([tf.squeeze(tf.mul(tf.sub(values, 0.5), 3), [3]), tf.asinh(tf.mul(laplacian!, 20)), flat], -1) // [3B, H−2, W−2, 3]
+  const x1 = tf.relu(conv2d(x0, w.conv1)) // [3B, H−4, W−4, channels[0]]
+  const x2 = tf.relu(conv2d(x1, w.conv2, { stride: 2 }))
+  const x3 = tf.relu(conv2d(x2, w.conv3, { stride: 2 }))
+  return tf.reshape(tf.concat([x0, x1, x2, x3].map(statistics), -1), [b, 3, -1])
+}
+
+/** Distance of pictures from those without faults.
+ * @param features [B, 3, F]
+ * @param noise added to the normed features in training, so that none of them decides alone
+ * @returns [B], trained to be the strength of the fault */
+export function qualityLoss(weights: TensorTree, features: tf.Tensor, norm: FeatureNorm, noise?: tf.Tensor): tf.Tensor {
+  const w = weights as unknown as QualityNetWeights
+  const exact = tf.div(tf.sub(features, norm.mean), norm.deviation)
+  const normed = noise ? tf.add(exact, noise) : exact
+  const embedded = linear(silu(linear(normed, w.hidden)), w.embedding) // [B, 3, embedding]
+  return tf.sqrt(tf.add(tf.mean(tf.square(embedded), [1, 2]), 1e-6))
+}
+
+/** Filters 3 × 3: the Laplacian, and the central differences along rows and columns. */
+const DERIVATIVES = [0, -1, 0, -1, 4, -1, 0, -1, 0, 0, 0, 0, -0.5, 0, 0.5, 0, 0, 0, 0, -0.5, 0, 0, 0, 0, 0, 0.5, 0] // prettier-ignore
+const FLATNESS = (255 / 1.5) ** 2
+
+/** Mean and log deviation over places, [N, H, W, C] → [N, 2C]. */
+function statistics(x: tf.Tensor): tf.Tensor {
+  const { mean, variance } = tf.moments(x, [1, 2])
+  return tf.concat([mean, tf.mul(tf.log(tf.add(variance, 1e-4)), 0.5)], -1)
+}
+
+/** Random weights; the norm leaves features as they are. */
+export const initQualityNet = (config: QualityNetConfig, key: tf.Tensor): TensorTree =>
+  initWeights(qualityNetParameters(config), key, ({ path }) => (path === 'norm.mean' ? { constant: 0 } : undefined))
+
+function qualityNetParameters({ channels, hidden_size, embedding_size }: QualityNetConfig): Parameter[] {
+  const [c1, c2, c3] = channels
+  const features = 2 * (3 + c1 + c2 + c3)
+  return Object.entries({
+    'conv1.weight': [c1, 3, 3, 3],
+    'conv1.bias': [c1],
+    'conv2.weight': [c2, c1, 3, 3],
+    'conv2.bias': [c2],
+    'conv3.weight': [c3, c2, 3, 3],
+    'conv3.bias': [c3],
+    'norm.mean': [features],
+    'norm.deviation': [features],
+    'hidden.weight': [hidden_size, features],
+    'hidden.bias': [hidden_size],
+    'embedding.weight': [embedding_size, hidden_size],
+    'embedding.bias': [embedding_size],
+  }).map(([name, shape]) => ({ name, path: name, shape }))
+}
