@@ -1,6 +1,6 @@
 /* Makes data/models/autoqc: a quality model of 19 thousand parameters that tells how strong a fault of a picture is.
  *
- *   node dist/data/make/autoQc.js [--steps 1600] [--pictures 2400] [--seed 1] [--out data/models/autoqc]
+ *   node dist/data/make/autoQc.js [--steps 1400] [--pictures 2400] [--seed 1] [--out data/models/autoqc]
  *
  * Trained on generated scenes and pieces of data/pictures under graded faults (src/datasets/qualityFaults.ts): blur, noise, blocking,
  * banding, ringing, exposure, colour. `npm run check:long -- autoqc` trains it without each of them in turn. */
@@ -15,7 +15,7 @@ import { config, gradedPictures, trainQualityNet } from './trainQualityNet.js'
 
 const { values } = parseArgs({
   options: {
-    steps: { type: 'string', default: '1600' },
+    steps: { type: 'string', default: '1400' },
     pictures: { type: 'string', default: '2400' },
     seed: { type: 'string', default: '1' },
     out: { type: 'string', default: 'data/models/autoqc' },
@@ -25,7 +25,7 @@ await make(values.out, Number(values.steps), Number(values.pictures), Number(val
 
 async function make(out: string, steps: number, count: number, seed: number): Promise<void> {
   await start()
-  const graded = await gradedPictures('train', { sizes: [32, 48, 64], count, seed, edits: 0.2 })
+  const graded = await gradedPictures('train', { sizes: [32, 48, 64], count, seed, edits: 0.08 })
   const began = performance.now()
   const seconds = () => Math.round((performance.now() - began) / 1000)
   const weights = await trainQualityNet(graded, {

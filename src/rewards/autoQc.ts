@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { imagesToTensor, type RgbImage } from '../io/images.js'
 import { pictureMeasures } from '../metrics/pictureMeasures.js'
-import { loadForwardModel, type ForwardModel } from '../models/index.js'
+import { loadForwardModel } from '../models/index.js'
 import { disposeTree, jit, packageRoot, start, type TensorTree } from '../xla/index.js'
 import type { Reward } from './reward.js'
 import { scorePictures } from './scorePictures.js'
@@ -47,7 +47,7 @@ export function autoQC(
 
   let loading: ReturnType<typeof load> | undefined
   const judge = async (images: readonly RgbImage[]): Promise<QualityRow[]> => {
-    const { model, program } = await (loading ??= load(modelDir))
+    const { weights: model, program } = await (loading ??= load(modelDir))
     const { width, height } = images[0]!
     if (Math.min(width, height) < SMALLEST)
       throw new Error(`autoQC: ${width} × ${height} pixels, needed at least ${SMALLEST} × ${SMALLEST}. Resize the pictures.`) // prettier-ignore
@@ -85,14 +85,12 @@ async function load(modelDir: string) {
   const { model, weights } = await loadForwardModel(modelDir)
   if (model.architecture !== 'QualityNet')
     throw new Error(`autoQC: ${modelDir} holds a ${model.architecture}, needed a QualityNet.`)
-  return { model: weights, program: programOf(model) }
-}
-
-const programOf = (model: ForwardModel) =>
-  jit(
+  const program = jit(
     (weights: TensorTree, pictures: tf.Tensor) => {
       const { quality } = model.forward(weights, { pixel_values: tf.transpose(pictures, [0, 3, 1, 2]) })
       return tf.stack([quality!, ...Object.values(pictureMeasures).map(measure => measure(pictures))])
     },
     { name: 'autoQC' },
   )
+  return { weights, program }
+}
