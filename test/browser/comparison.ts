@@ -66,7 +66,7 @@ describe('the comparison notebook in a browser', function () {
     await lab.cell(long).click()
     await lab.menu('Run', 'Run All Above Selected Cell')
     await lab.shows(study, 'done at step 3/3')
-    await lab.shows(study, 'best of 8')
+    await lab.shows(study, 'best of 12')
     await lab.cell(study).locator('.vega-embed').waitFor()
     await lab.idle()
     await lab.screenshot('1-first-part', lab.cell(study))
@@ -122,7 +122,7 @@ describe('the comparison notebook in a browser', function () {
     await lab.save()
     assert.match(
       JSON.stringify(lab.saved().cells[long]),
-      /weights: format .* → /,
+      /weights: edit .* → /,
       'the curve marks the change of the weight',
     )
     await lab.page.reload()
