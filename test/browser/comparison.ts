@@ -5,7 +5,7 @@ import { packageRoot } from '../../src/xla/index.js'
 import { Lab, type Cell } from './lab.js'
 import { slides } from './slides.js'
 
-/** Cells of the comparison notebook that the test runs: data, base policy, rewards with their panel, evaluation, GRPO. */
+/** Cells of the comparison of word problems that the test runs: data, base policy, rewards with their panel, evaluation, GRPO. */
 const FIRST_PART = ['cell-01', 'cell-03', 'cell-05', 'cell-07', 'cell-07a', 'cell-07b', 'cell-09', 'cell-11', 'cell-13']
 
 /** What follows: widgets of every kind, a run too long to wait for, its continuation, and a trivial cell. */
@@ -38,7 +38,7 @@ await long.live(['reward'])
 ]
 
 function cells(): Cell[] {
-  const path = join(packageRoot(), 'notebooks/grpo_dpo_srpo_comparison.ipynb')
+  const path = join(packageRoot(), 'notebooks/arithmetic_comparison.ipynb')
   const { cells } = JSON.parse(readFileSync(path, 'utf8')) as { cells: Cell[] }
   const chosen = FIRST_PART.map(id => cells.find(cell => cell.id === id)!)
   const own = OWN.map((source, i) => ({
@@ -52,7 +52,7 @@ function cells(): Cell[] {
   )
 }
 
-describe('the comparison notebook in a browser', function () {
+describe('a comparison notebook in a browser', function () {
   this.timeout(300_000)
   let lab: Lab
   const [panel, study, kinds, long, again, last] = [5, 8, 9, 10, 11, 12]
@@ -66,7 +66,7 @@ describe('the comparison notebook in a browser', function () {
     await lab.cell(long).click()
     await lab.menu('Run', 'Run All Above Selected Cell')
     await lab.shows(study, 'done at step 3/3')
-    await lab.shows(study, 'best of 12')
+    await lab.shows(study, 'best of 8')
     await lab.cell(study).locator('.vega-embed').waitFor()
     await lab.idle()
     await lab.screenshot('1-first-part', lab.cell(study))
@@ -122,7 +122,7 @@ describe('the comparison notebook in a browser', function () {
     await lab.save()
     assert.match(
       JSON.stringify(lab.saved().cells[long]),
-      /weights: edit .* → /,
+      /weights: format .* → /,
       'the curve marks the change of the weight',
     )
     await lab.page.reload()
