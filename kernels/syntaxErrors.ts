@@ -1,8 +1,8 @@
 import type { Diagnostic } from 'tslab/dist/converter.js'
 import ts from 'typescript'
 
-/** Makes code a module, where `await` is a keyword. */
-const PREFIX = 'export {}\n'
+/** Makes code a module, where `await` is a keyword; ended, for code that begins with `from(`. */
+const PREFIX = 'export {};\n'
 
 /** What keeps a cell from being parsed, at its places in the cell. */
 export function syntaxErrors(code: string): Diagnostic[] {

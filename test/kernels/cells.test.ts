@@ -317,6 +317,11 @@ describe('cells', function () {
   })
 
   describe('errors of syntax', () => {
+    it('are none in a cell that begins with the name of a keyword', async () => {
+      await run('const from = (x: number[]) => x.length')
+      assert.equal(await run('from(\n  [1, 2],\n)'), 2)
+    })
+
     for (const [code, message] of [
       ["const f = (x: number) => x\nf('a'", "cell:2:6 - error TS1005: ')' expected.\n2 | f('a'\n         ~"],
       ['function open() {\n', "cell:2:1 - error TS1005: '}' expected.\n2 | \n    ~"],
