@@ -38,10 +38,13 @@ describe('50 steps of training', function () {
       const before = held()
       const policy = await loadPolicy(fixture('qwen2'))
       const running = run(policy)
-      let warm: object | undefined
+      let warm: Record<string, number> | undefined
       for await (const { step } of running) {
         if (step === 5) warm = { ...held(), ...made() }
-        if (step === 50) assert.deepEqual({ ...held(), ...made() }, warm)
+        // Less is no leak: what waits for a collection may be gone by then.
+        if (step === 50)
+          for (const [name, count] of Object.entries<number>({ ...held(), ...made() }))
+            assert.ok(count <= warm![name]!, `${name}: ${count}, after step 5 ${warm![name]}`)
       }
       assert.equal(running.rows.length, 50)
       running.dispose()
