@@ -13,11 +13,12 @@ const POLL = 10
 /** Returns the interrupt of a runtime. It first asks: the runtime aborts the signal of its cell, which frees code that
  * awaits. If the request is not seen within the grace, a loop holds the thread, and V8 ends it; again, if what it had
  * scheduled (process.nextTick) holds the thread anew. A termination may land in the runtime's own code and take the request
- * with it: the runtime is asked again after each, and starts no work that must be whole while one is on its way.
+ * with it, or a message that was being handed over: after each the runtime is sent again what it has not taken, and asked
+ * again. It starts no work that must be whole while a termination is on its way.
  *
  * V8 drops the pending microtasks of what it terminates, and no `finally` runs; with async_hooks (AsyncLocalStorage)
  * in the worker, Node 20 and 22 would abort the process, so the runtime uses none. A native call cannot be cancelled. */
-export function interrupter(worker: Worker, flags: Int32Array): () => void {
+export function interrupter(worker: Worker, flags: Int32Array, resend: () => void): () => void {
   const inspector = new Session()
   let worklet: string | undefined
   let count = 0
@@ -47,6 +48,7 @@ export function interrupter(worker: Worker, flags: Int32Array): () => void {
       landed = () => {
         Atomics.store(flags, WHOLE, 0)
         wait()
+        resend()
         ask()
       }
       Atomics.store(flags, TERMINATED, id)

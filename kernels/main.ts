@@ -5,7 +5,7 @@ import { Reply, Router, XPublisher } from 'zeromq'
 import { gather } from './gather.js'
 import { info } from './info.js'
 import { interrupter } from './interrupt.js'
-import { SLOTS, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
+import { SLOTS, TAKEN, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { decode, encode, readConnection, replyType, type Content, type Message, type Outgoing } from './wire.js'
 
 // The kernel's process: `node main.js CONNECTION_FILE`. This thread owns every socket, so that interrupts and
@@ -44,8 +44,17 @@ const worker = new Worker(new URL('./runtime.js', import.meta.url), {
   // Terminated code leaves Node's stack of async ids as it was: Node would notice and abort the process.
   execArgv: [...process.execArgv, '--no-force-async-hooks-checks'],
 })
-const interrupt = interrupter(worker, flags)
 const tell = (message: ToRuntime) => worker.postMessage(message)
+const interrupt = interrupter(worker, flags, () => handed.forEach(tell)) // it drops those it has
+
+/** Messages that the runtime has not taken yet, numbered in order: a termination may land where one is handed over. */
+const handed: (ToRuntime & { readonly number: number })[] = []
+let number = 0
+function hand(kind: 'shell' | 'stdin', message: Message): void {
+  while (handed[0] && handed[0].number <= Atomics.load(flags, TAKEN)) handed.shift()
+  handed.push({ kind, message, number: ++number })
+  tell(handed.at(-1)!)
+}
 
 /** Milliseconds an interrupt waits, at most, for a cell that was sent just before it: the two come on different sockets. */
 const MOMENT = 250
@@ -157,11 +166,11 @@ async function start(): Promise<void> {
   })()
   void welcome()
   void listen('control', control)
-  void listen('stdin', message => tell({ kind: 'stdin', message }))
+  void listen('stdin', message => hand('stdin', message))
   void listen('shell', message => {
     if (message.header.msg_type === 'shutdown_request') return shutdown('shell', message)
     if (message.header.msg_type === 'execute_request') open.set(message.header.msg_id, message)
-    tell({ kind: 'shell', message })
+    hand('shell', message)
   })
 }
 

@@ -12,7 +12,7 @@ import { complete, inspect, isComplete, page, questioned } from './introspection
 import { Output } from './output.js'
 import { rememberScopes } from './scopes.js'
 import { Shown } from './shown.js'
-import { PATIENT, SEEN, SETTLED, TERMINATED, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
+import { PATIENT, SEEN, SETTLED, TAKEN, TERMINATED, WHOLE, type FromRuntime, type ToRuntime } from './threads.js'
 import { serveTslab } from './tslab.js'
 import { uninterrupted } from './uninterrupted.js'
 import { replyType, type Content, type Message } from './wire.js'
@@ -109,10 +109,10 @@ function reply({ header, idents }: Message, content: Content): void {
   post({ channel: 'shell', type: replyType(header), content: JSON.stringify(content), parent: header, idents })
 }
 
+/** Terminated before a request has left the queue, it may be called again; from then on until it awaits, it is not. */
 async function work(): Promise<void> {
-  for (let request; (request = queue.shift());) {
-    running = cell = request
-    await uninterrupted(() => answer(request)) // until it awaits: terminated before, the cell would never be answered
+  while (!running && queue.length > 0) {
+    await uninterrupted(() => answer((running = cell = queue.shift()!)))
     running = undefined
   }
 }
@@ -237,16 +237,26 @@ function report(title: string, error: unknown): void {
 function receive(message: ToRuntime): void {
   switch (message.kind) {
     case 'interrupt':
+      void work() // an interrupt before may have ended it: this one is meant for the cell that waits
       return interrupt(message.id)
     case 'shutdown':
       return process.exit()
     case 'stdin':
-      return asked?.resolve(String(message.message.content['value']))
+      if (taken(message.number)) asked?.resolve(String(message.message.content['value']))
+      return
     case 'shell':
-      if (message.message.header.msg_type !== 'execute_request') return void answer(message.message)
-      queue.push(message.message)
-      if (!running) void work()
+      if (message.message.header.msg_type !== 'execute_request') {
+        if (taken(message.number)) void answer(message.message)
+        return
+      }
+      uninterrupted(() => taken(message.number) && queue.push(message.message))
+      void work()
   }
+}
+
+/** Whether a message is the next one: if one before it was lost in a termination, all from there come again. */
+function taken(number: number): boolean {
+  return Atomics.compareExchange(flags, TAKEN, number - 1, number) === number - 1
 }
 
 port.on('message', receive)

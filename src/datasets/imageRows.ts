@@ -52,22 +52,25 @@ export function imageRows<const C extends Readonly<Record<string, ImageColumn>>,
     const found = lines[row]
     if (!found) throw new Error(`${name}: ${path} has no row ${row}, needed one of 0 … ${lines.length - 1}.`)
     const { where, texts } = found
-    const values = texts.map(async ([column, text]): Promise<[string, unknown][]> => {
-      if (text === undefined) return []
+    const values: Record<string, unknown> = {}
+    for (const [column, text] of texts) {
+      if (text === undefined) continue
       const { kind } = columns[column]!
-      if (kind === 'text') return [[column, text]]
-      const picture = await readPicture(resolve(dirname(path), text), options).catch((error: Error) => {
-        throw new Error(`${where}, ${column}: ${error.message}`, { cause: error })
-      })
-      return [[column, kind === 'mask' ? maskOf(picture) : picture]]
-    })
-    return rowOf(Object.fromEntries((await Promise.all(values)).flat()) as Values<C>)
+      if (kind === 'text') values[column] = text
+      else {
+        const picture = await readPicture(resolve(dirname(path), text), options).catch((error: Error) => {
+          throw new Error(`${where}, ${column}: ${error.message}`, { cause: error })
+        })
+        values[column] = kind === 'mask' ? maskOf(picture) : picture
+      }
+    }
+    return rowOf(values as Values<C>)
   }
   return {
     length: lines.length,
     async read(rows = lines.map((_, row) => row)) {
       const read: R[] = []
-      for (const row of rows) read.push(await readRow(row)) // one after the other: decoding has threads of its own
+      for (const row of rows) read.push(await readRow(row)) // picture after picture: decoding has threads of its own
       return read
     },
   }

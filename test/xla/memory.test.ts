@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import * as tf from '@tensorflow/tfjs-core'
 import { cond, copy, disposeTree, jit, memory, scan, start, stats, sync, whileLoop } from '../../src/xla/index.js'
+import { collect } from '../collect.js'
 
 const STEPS = 50
 
@@ -194,8 +193,6 @@ describe('memory', function () {
   })
 
   it('tensors that are dropped without being disposed give their memory back', async () => {
-    setFlagsFromString('--expose-gc')
-    const collect = runInNewContext('gc') as () => void
     const before = memory()!.bytes
     for (let i = 0; i < 8; i++) tf.add(tf.fill([256, 1024], i), 1).dataSync()
     assert.ok(memory()!.bytes - before >= 8 * 2 ** 20, 'held at first')

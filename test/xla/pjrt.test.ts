@@ -1,17 +1,14 @@
 import assert from 'node:assert/strict'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { backend } from '../../src/xla/backend.js'
 import { start } from '../../src/xla/index.js'
 import { Block, struct, words } from '../../src/xla/pjrt/memory.js'
+import { collect } from '../collect.js'
 
 describe('pjrt', function () {
   this.timeout(30_000)
   before(() => start({ backend: 'xla' }))
 
   it('a block holds what it points to', async () => {
-    setFlagsFromString('--expose-gc')
-    const collect = runInNewContext('gc') as () => void
     const settled = async (): Promise<void> => {
       await new Promise(resolve => setTimeout(resolve)) // a WeakRef's target lives until the task ends
       collect()
