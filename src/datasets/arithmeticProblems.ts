@@ -1,6 +1,6 @@
 import type { Message } from '../io/tokenizer.js'
 import { rng, type Rng } from './rng.js'
-import { splitOf, type Splits } from './splits.js'
+import { drawSplits, type Splits } from './splits.js'
 
 export type Operation = 'add' | 'sub' | 'mul' | 'div'
 export const OPERATIONS: readonly Operation[] = ['add', 'sub', 'mul', 'div']
@@ -36,28 +36,15 @@ export interface ArithmeticOptions {
  * splits, so that held-out accuracy tells of reading the question and keeping the format, not of new arithmetic.
  * @throws if `size` is not a whole number of at least 10, or more than there are questions */
 export function arithmeticProblems({ seed, size }: ArithmeticOptions): Splits<ArithmeticProblem> {
-  if (!Number.isInteger(size) || size < 10)
-    throw new Error(`arithmeticProblems: size is ${size}, needed a whole number of at least 10. Use for example 2000.`)
-  const heldOut = Math.round(size / 10)
-  const room: Record<keyof Splits<never>, number> = { train: size - 2 * heldOut, dev: heldOut, test: heldOut }
-  const splits: Splits<ArithmeticProblem> = { train: [], dev: [], test: [] }
   const random = rng(seed)
   const seen = new Set<string>()
-  let left = size
-  for (let misses = 0; left > 0; misses++) {
-    if (misses > 100_000)
-      throw new Error(
-        `arithmeticProblems: size is ${size}, found only ${size - left} distinct questions. Use a smaller size.`,
-      )
-    const problem = drawProblem(random)
-    const split = splitOf(problem.question)
-    if (splits[split].length === room[split] || seen.has(problem.question)) continue
-    seen.add(problem.question)
-    splits[split].push(problem)
-    left--
-    misses = 0
-  }
-  return splits
+  return drawSplits('arithmeticProblems', size, () => {
+    const row = drawProblem(random)
+    const text = row.question
+    if (seen.has(text)) return null
+    seen.add(text)
+    return { row, text }
+  })
 }
 
 /** The result of an operation; a difference is taken larger minus smaller.

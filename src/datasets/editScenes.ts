@@ -1,6 +1,6 @@
 import type { RgbImage } from '../io/images.js'
 import { rng, type Rng } from './rng.js'
-import { splitOf, type Splits } from './splits.js'
+import { drawSplits, type Splits } from './splits.js'
 
 export const SHAPES = ['circle', 'square', 'triangle'] as const
 export const COLOURS = ['red', 'green', 'blue', 'yellow'] as const
@@ -40,21 +40,12 @@ const CELL = SIDE / 2
  * @param options.size instructions in all; a tenth each go to dev and test. They may repeat: there are 7,776 pictures.
  * @throws if `size` is not a whole number of at least 10 */
 export function editScenes({ seed, size }: { seed: number; size: number }): Splits<EditScene> {
-  if (!Number.isInteger(size) || size < 10)
-    throw new Error(`editScenes: size is ${size}, needed a whole number of at least 10. Use for example 2000.`)
-  const heldOut = Math.round(size / 10)
-  const room: Record<keyof Splits<never>, number> = { train: size - 2 * heldOut, dev: heldOut, test: heldOut }
-  const splits: Splits<EditScene> = { train: [], dev: [], test: [] }
   const random = rng(seed)
-  for (let left = size; left > 0;) {
+  return drawSplits('editScenes', size, () => {
     const source = drawScene(random)
     const edit = drawEdit(source, random)
-    const split = splitOf(source.map(nameOf).join())
-    if (!edit || splits[split].length === room[split]) continue
-    splits[split].push(editScene(source, edit))
-    left--
-  }
-  return splits
+    return edit && { row: editScene(source, edit), text: source.map(nameOf).join() }
+  })
 }
 
 export interface Edit {

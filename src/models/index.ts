@@ -40,7 +40,15 @@ export {
   type KontextOptions,
   type TextFeatures,
 } from './loadKontext.js'
-export { initAdapter, loadAdapter, mergeAdapter, saveAdapter, type Adapter, type LoraConfig } from './lora.js'
+export {
+  initAdapter,
+  loadAdapter,
+  mergeAdapter,
+  saveAdapter,
+  saveMerged,
+  type Adapter,
+  type LoraConfig,
+} from './lora.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 export { initQualityNet, qualityNet, qualityNetConfig, type QualityNetConfig } from './qualityNet.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'

@@ -5,7 +5,7 @@ import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from
 import { Fields, readFields } from '../io/json.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
-import { disposeTree, isNf4, random, type TensorTree } from '../xla/index.js'
+import { disposeTree, isNf4, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import { drawEach } from './drawEach.js'
 import type { ForwardModel } from './forwardModel.js'
 
@@ -187,6 +187,18 @@ export function mergeAdapter(weights: TensorTree): TensorTree {
     return tf.add(base, tf.mul(delta, tf.reshape(s, [...s.shape, 1, 1])))
   })
   return { ...merged, weight }
+}
+
+/** Writes weights with their adapter added in. */
+export async function saveMerged(
+  file: string,
+  weights: TensorTree,
+  { parameters, layers }: Pick<Base, 'parameters' | 'layers'>,
+): Promise<void> {
+  const merged = mergeAdapter(weights)
+  await saveWeights(file, merged, parameters, { layers })
+  const kept = new Set(tensorsOf(weights))
+  disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
 }
 
 /** The weights of the linear layers that an adapter's target_modules names, with PEFT's rules of matching. */

@@ -2,7 +2,6 @@ import { cp, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
-import { saveWeights } from '../io/checkpoint.js'
 import { imagesToTensor, tensorToImages, type RgbImage } from '../io/images.js'
 import {
   initAdapter,
@@ -10,28 +9,24 @@ import {
   latentImageIds,
   loadAdapter,
   loadKontext,
-  mergeAdapter,
   packLatents,
   saveAdapter,
+  saveMerged,
   unpackLatents,
   type Kontext,
   type KontextOptions,
   type LoraConfig,
   type TextFeatures,
 } from '../models/index.js'
-import { cpsStep, flowMatchSigmas, sdeStep, type FlowStep } from '../sampling/index.js'
 import {
-  astype,
-  copy,
-  disposeTree,
-  jit,
-  mapTensors,
-  random,
-  scan,
-  start,
-  tensorsOf,
-  type TensorTree,
-} from '../xla/index.js'
+  FLOW_STEPS,
+  flowMatchSigmas,
+  flowRollout,
+  repeatRows,
+  type FlowPlan,
+  type StepRows,
+} from '../sampling/index.js'
+import { astype, copy, disposeTree, mapTensors, random, start, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
 
@@ -90,14 +85,6 @@ export type FlowRows = {
   /** The random steps, under the way they were taken. */
   sde?: StepRows
   cps?: StepRows
-}
-
-type StepRows = {
-  x: tf.Tensor // [B, S, P, C]
-  next: tf.Tensor // [B, S, P, C]
-  sigma: tf.Tensor // [B, S]
-  sigmaNext: tf.Tensor // [B, S]
-  eta: tf.Tensor // [B, S]
 }
 
 export interface KontextPolicyOptions extends KontextOptions {
@@ -172,7 +159,7 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     this.#kontext = kontext
     this.weights = weights
     this.#settings = settings
-    this.#family = family ?? { users: 0, rollout: rolloutProgram(kontext), texts: new Map() }
+    this.#family = family ?? { users: 0, rollout: rolloutOf(kontext), texts: new Map() }
     this.#family.users++
   }
 
@@ -197,9 +184,10 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
       eta: tf.tensor1d(sigmas.slice(1).map((_, i) => (i >= from && i < to ? noise_level : 0))),
       key: random.key(seed),
     }
-    const plan: Plan = { G, from, to, type: settings.sde_type, shared: settings.shared_noise }
+    const tokens: FlowPlan['tokens'] = [(h * w) / 4, conditions.reference.shape[2]!]
+    const plan: FlowPlan = { generations: G, tokens, from, to, type: settings.sde_type, shared: settings.shared_noise }
     const whole = this.#whole(this.weights)
-    const { logProbs, mean, ...rows } = await this.#family.rollout.async(whole, conditions, draw, plan)
+    const { logProbs, mean, ...rows } = await this.#family.rollout(whole, conditions, draw, plan)
     disposeTree([conditions, draw])
     const B = prompts.length * G
     return {
@@ -219,9 +207,9 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
         weights,
         step.x,
         step.sigma,
-        mapTensors(conditionsOf(rows), t => repeated(t, S)),
+        mapTensors(conditionsOf(rows), t => repeatRows(t, S)),
       )
-      const { logProb, mean, std } = STEPS[type]({ ...step, v })
+      const { logProb, mean, std } = FLOW_STEPS[type]({ ...step, v })
       const unflat = (t: tf.Tensor) => tf.reshape(t, [B, S, ...t.shape.slice(1)])
       const stepSize = tf.sub(taken.sigma, taken.sigmaNext)
       return { logProbs: unflat(logProb), mask: trajectories.mask, mean: unflat(mean), std: unflat(std), stepSize }
@@ -250,13 +238,13 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
       const noise = random.normal(a, [B * D, P, C])
       const sigma = tf.sigmoid(random.normal(b, [B * D]))
       const at = tf.reshape(sigma, [-1, 1, 1])
-      const clean = astype(repeated(rows.latents, D), 'f32')
+      const clean = astype(repeatRows(rows.latents, D), 'f32')
       const noisy = tf.add(tf.mul(clean, tf.sub(1, at)), tf.mul(noise, at))
       const v = this.#velocity(
         weights,
         noisy,
         sigma,
-        mapTensors(conditionsOf(rows), t => repeated(t, D)),
+        mapTensors(conditionsOf(rows), t => repeatRows(t, D)),
       )
       const error = tf.mean(tf.squaredDifference(v, tf.sub(noise, clean)), [1, 2]) // [B·D]
       return { score: tf.mul(tf.mean(tf.reshape(error, [B, D]), 1), -0.5), length: tf.ones([B]) }
@@ -278,12 +266,8 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
       return saveAdapter(transformer.model, this.#lora, this.weights.trainable, dir, from)
     const stored = join(from, 'transformer', 'diffusion_pytorch_model')
     await cp(from, dir, { recursive: true, filter: file => !file.startsWith(stored) })
-    const whole = this.#whole(this.weights)
-    const merged = mergeAdapter(whole)
     const file = join(dir, 'transformer', 'diffusion_pytorch_model.safetensors')
-    await saveWeights(file, merged, transformer.model.parameters, {})
-    const kept = new Set(tensorsOf(whole))
-    disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
+    await saveMerged(file, this.#whole(this.weights), transformer.model)
   }
 
   dispose(): void {
@@ -312,7 +296,7 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     const reference = tf.tidy(() => packLatents(encoded))
     const ids = tf.tidy(() => {
       const both = tf.concat([latentImageIds(h, w, 0), latentImageIds(h, w, 1)])
-      return repeated(tf.expandDims(both, 0), prompts.length)
+      return repeatRows(tf.expandDims(both, 0), prompts.length)
     })
     disposeTree([pixels, encoded])
     return { reference, ids, text, pooled, guidance: tf.fill([prompts.length], guidance_scale) }
@@ -401,85 +385,13 @@ function velocityOf(
 /** What the pictures of a policy and its forks share. */
 interface Family {
   users: number
-  rollout: ReturnType<typeof rolloutProgram>
+  rollout: ReturnType<typeof rolloutOf>
   /** Features of texts whose encoders are gone, [1, …] each. */
   texts: Map<string, TextFeatures>
 }
 
-const STEPS: Record<'sde' | 'cps', (step: FlowStep) => ReturnType<typeof sdeStep>> = { sde: sdeStep, cps: cpsStep }
-
-interface Plan {
-  G: number
-  from: number
-  to: number
-  type: 'sde' | 'cps'
-  shared: boolean
-}
-
-type Draw = {
-  sigma: tf.Tensor // [steps], and so the next two
-  sigmaNext: tf.Tensor
-  eta: tf.Tensor
-  key: tf.Tensor
-}
-
-type Rollout = FlowRows & { logProbs: tf.Tensor; mean: tf.Tensor }
-
-/** All denoising steps of all rows as one program: before the window, in it, and after it. */
-function rolloutProgram(kontext: Kontext) {
-  function rollout(weights: TensorTree, prompts: Conditions, draw: Draw, { G, from, to, type, shared }: Plan): Rollout {
-    const conditions = mapTensors(prompts, t => repeated(t, G))
-    const [n, P, C] = prompts.reference.shape as [number, number, number]
-    const B = n * G
-    const [first, later] = random.split(draw.key) as [tf.Tensor, tf.Tensor]
-    const noise = shared ? repeated(random.normal(first, [n, P, C]), G) : random.normal(first, [B, P, C])
-    const steps = draw.sigma.shape[0]
-    const keys = tf.stack(random.split(later, steps))
-    const each = (level: tf.Tensor) => tf.broadcastTo(tf.reshape(level, [1]), [B])
-
-    /** Steps a … b − 1. */
-    const walk = <Y extends TensorTree>(x: tf.Tensor, a: number, b: number, take: Take<Y>): [tf.Tensor, Y | null] => {
-      if (a === b) return [x, null]
-      const part = (t: tf.Tensor) => tf.slice(t, a, b - a)
-      const xs = { sigma: part(draw.sigma), sigmaNext: part(draw.sigmaNext), eta: part(draw.eta), key: part(keys) }
-      return scan(
-        (x: tf.Tensor, at: typeof xs): [tf.Tensor, Y] =>
-          take(x, velocityOf(kontext, weights, x, each(at.sigma), conditions), at),
-        x,
-        xs,
-      )
-    }
-    const ode: Take<{ none: tf.Tensor }> = (x, v, { sigma, sigmaNext }) => [
-      tf.add(x, tf.mul(v, tf.sub(sigmaNext, sigma))),
-      { none: tf.zeros([0]) },
-    ]
-    const draws: Take<Taken> = (x, v, { key, ...at }) => {
-      const { next, logProb, mean } = STEPS[type]({ x, v, ...at, noise: random.normal(key, x.shape) })
-      return [next, { x, next, logProb, mean, ...mapTensors(at, each) }]
-    }
-    const [before] = walk(noise, 0, from, ode)
-    const [window, taken] = walk(before, from, to, draws)
-    const [latents] = walk(window, to, steps, ode)
-    const byRow = (t: tf.Tensor) => tf.transpose(t, [1, 0, ...t.shape.slice(2).map((_, i) => i + 2)]) // [S, B, …] → [B, S, …]
-    if (!taken) return { ...conditions, latents, logProbs: tf.zeros([B, 0]), mean: tf.zeros([B, 0]) }
-    const { logProb, mean, ...rows } = taken
-    return { ...conditions, latents, logProbs: byRow(logProb), mean: byRow(mean), [type]: mapTensors(rows, byRow) }
-  }
-  type Program = typeof rollout
-  const tidied = (...args: Parameters<Program>) => tf.tidy(() => rollout(...args) as unknown as tf.TensorContainer)
-  return jit(tidied as unknown as Program, { name: 'rollout' })
-}
-
-type Level = { sigma: tf.Tensor; sigmaNext: tf.Tensor; eta: tf.Tensor; key: tf.Tensor } // scalars, and a key
-type Take<Y> = (x: tf.Tensor, v: tf.Tensor, at: Level) => [tf.Tensor, Y]
-type Taken = StepRows & { logProb: tf.Tensor; mean: tf.Tensor }
-
-/** Each row `times` times, side by side. [n, …] → [n·times, …] */
-function repeated(x: tf.Tensor, times: number): tf.Tensor {
-  const [n, ...rest] = x.shape as [number, ...number[]]
-  const tiled = tf.tile(tf.expandDims(x, 1), [1, times, ...rest.map(() => 1)])
-  return tf.reshape(tiled, [n * times, ...rest])
-}
+const rolloutOf = (kontext: Kontext) =>
+  flowRollout<Conditions>((weights, x, sigma, conditions) => velocityOf(kontext, weights, x, sigma, conditions))
 
 const copied = (tree: TensorTree): TensorTree => mapTensors(tree, t => copy(t))
 

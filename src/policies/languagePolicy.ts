@@ -1,14 +1,13 @@
 import { access, copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { saveWeights } from '../io/checkpoint.js'
 import { readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
 import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
-import { mergeAdapter, saveAdapter, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
+import { saveAdapter, saveMerged, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
 import { entropy, tokenLogProbs } from '../nn/index.js'
 import { generate, positionsOf } from '../sampling/index.js'
-import { copy, disposeTree, jit, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
+import { copy, disposeTree, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
 
@@ -227,11 +226,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     await copyIfThere(from, dir, 'generation_config.json')
     const config = { ...(await readJson(join(from, 'config.json'))), torch_dtype: undefined, dtype: 'float32' }
     await writeFile(join(dir, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
-    const whole = this.#whole(this.weights)
-    const merged = mergeAdapter(whole)
-    await saveWeights(join(dir, 'model.safetensors'), merged, model.parameters, model)
-    const kept = new Set(tensorsOf(whole))
-    disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
+    await saveMerged(join(dir, 'model.safetensors'), this.#whole(this.weights), model)
   }
 
   dispose(): void {

@@ -1,4 +1,5 @@
 export { editImage, type EditOptions } from './editImage.js'
+export { FLOW_STEPS, flowRollout, repeatRows, type FlowDrawn, type FlowPlan, type StepRows } from './flowRollout.js'
 export { cpsStep, sdeStep, type FlowStep, type FlowStepResult } from './flowSteps.js'
 export { eulerStep, flowMatchSigmas } from './flowMatchEuler.js'
 export { generate, positionsOf, type Draw, type Drawn, type Plan, type Prompts } from './generate.js'

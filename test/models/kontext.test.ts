@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
+
 import {
   kontextVelocity,
   latentImageIds,
@@ -11,10 +11,10 @@ import {
   packLatents,
   preferredResolution,
   unpackLatents,
-  type Kontext,
 } from '../../src/models/index.js'
 import { disposeTree, jit, start, type TensorTree } from '../../src/xla/index.js'
 import { fixture } from './fixture.js'
+import { kontextFixture } from './kontextFixture.js'
 
 const PARITY = 1e-5 // relative to the largest value; float32 against PyTorch's float32: other summation orders
 
@@ -56,31 +56,20 @@ describe('FLUX.1 Kontext', () => {
 })
 
 describe('a Kontext pipeline, stage by stage as diffusers', () => {
-  let expected: TensorSource
-  let kontext: Kontext
-  let prompts: string[]
-  before(async () => {
-    await start()
-    expected = await openSafetensors(fixture('kontext_expected.safetensors'))
-    prompts = (JSON.parse(await readFile(fixture('kontext_tokens.json'), 'utf8')) as { texts: string[] }).texts
-    kontext = await loadKontext(fixture('kontext'))
-  })
-  after(async () => {
-    await expected.close()
-    kontext.dispose()
-  })
+  const reference = kontextFixture()
 
-  const tensor = async (name: string) => tf.tensor(await expected.read(name), expected.tensors.get(name)!.shape)
+  const tensor = async (name: string) =>
+    tf.tensor(await reference.expected.read(name), reference.expected.tensors.get(name)!.shape)
   async function agrees(found: tf.Tensor, name: string): Promise<void> {
-    const [values, wanted] = [await found.data(), (await expected.read(name)) as Float32Array]
-    assert.deepEqual(found.shape, expected.tensors.get(name)!.shape, name)
+    const [values, wanted] = [await found.data(), (await reference.expected.read(name)) as Float32Array]
+    assert.deepEqual(found.shape, reference.expected.tensors.get(name)!.shape, name)
     const largest = wanted.reduce((m, x) => Math.max(m, Math.abs(x)), 0)
     const apart = wanted.reduce((worst, x, i) => Math.max(worst, Math.abs(x - values[i]!)), 0)
     assert.ok(apart < PARITY * largest, `${name}: ${apart} apart, the largest value is ${largest}`)
   }
 
   it('text features', async () => {
-    const features = await kontext.textFeatures(prompts.slice(0, 4), 32)
+    const features = await reference.kontext.textFeatures(reference.prompts.slice(0, 4), 32)
     await agrees(features.text, 'text')
     await agrees(features.pooled, 'pooled')
     disposeTree(features)
@@ -88,7 +77,7 @@ describe('a Kontext pipeline, stage by stage as diffusers', () => {
 
   it('the reference image', async () => {
     const image = await tensor('image') // [24, 32, 3]
-    const encoded = await kontext.encode(tf.div(tf.expandDims(image), 255))
+    const encoded = await reference.kontext.encode(tf.div(tf.expandDims(image), 255))
     await agrees(packLatents(encoded), 'reference')
   })
 
@@ -98,7 +87,7 @@ describe('a Kontext pipeline, stage by stage as diffusers', () => {
         ['latents', 'reference', 'ids', 'text', 'pooled'].map(async n => [n, await tensor(n)] as const),
       ),
     ) as Record<'latents' | 'reference' | 'ids' | 'text' | 'pooled', tf.Tensor>
-    const { model, weights } = kontext.transformer
+    const { model, weights } = reference.kontext.transformer
     const velocity = jit((weights: TensorTree, { latents, text, pooled, ...others }: typeof given) =>
       tf.tidy(() => {
         const guidance = tf.tensor1d([2.5])
@@ -113,7 +102,7 @@ describe('a Kontext pipeline, stage by stage as diffusers', () => {
   })
 
   it('the decoder', async () => {
-    const found = await kontext.decode(unpackLatents(await tensor('latents'), 6, 10)) // [1, 24, 40, 3], 0 … 1
+    const found = await reference.kontext.decode(unpackLatents(await tensor('latents'), 6, 10)) // [1, 24, 40, 3], 0 … 1
     await agrees(tf.transpose(tf.sub(tf.mul(found, 2), 1), [0, 3, 1, 2]), 'decoded')
   })
 
