@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { requireOneOf } from '../config.js'
 import type { WeightType } from '../io/checkpoint.js'
 import { readImage, writePng } from '../io/images.js'
@@ -68,6 +69,8 @@ export async function generateImage(dir: string, values: Values, print: Print): 
     return value
   }
   const [path, prompt, output] = [needed('image'), needed('prompt'), needed('output')]
+  const there = await stat(output).catch(() => undefined) // before minutes of work
+  if (there?.isDirectory()) throw new Error(`--output is ${output}, a folder. Needed the name of a PNG file.`)
   const { negative_prompt, dtype = 'float32', quantization = null } = values
   requireOneOf('generate', 'dtype', dtype, ['float32', 'bfloat16'])
   if (quantization !== null) requireOneOf('generate', 'quantization', quantization, ['nf4'])

@@ -59,7 +59,7 @@ export function withoutPrefix(source: TensorSource, prefix: string): TensorSourc
  * @param options.layers what `*` counts up to, of parameters that do not say it themselves
  * @param options.ignore names that may be there without being used
  * @param options.quantized which of those with a `*` to quantise to NF4 while they are read
- * @throws Error listing all missing, unexpected and misshapen tensors */
+ * @throws Error that counts missing, unexpected and misshapen tensors, and names the first of each */
 export async function loadWeights(
   source: TensorSource,
   parameters: readonly Parameter[],
@@ -149,6 +149,9 @@ function leafAt(tree: TensorTree, path: string): tf.Tensor {
   throw new Error(`saveWeights: the tree has no tensor at ${path}.`)
 }
 
+/** Names of tensors in a message, at most, of each kind. */
+const LISTED = 8
+
 function checkNames(
   source: TensorSource,
   parameters: readonly Parameter[],
@@ -162,11 +165,10 @@ function checkNames(
     const [found, wanted] = [source.tensors.get(name)?.shape.join(','), shape.join(',')]
     return found === undefined || found === wanted ? [] : [`${name} is [${found}], needed [${wanted}]`]
   })
-  const problems = [
-    ...(missing.length ? [`${missing.length} missing: ${missing.join(', ')}`] : []),
-    ...(unexpected.length ? [`${unexpected.length} unexpected: ${unexpected.join(', ')}`] : []),
-    ...(misshapen.length ? [`${misshapen.length} misshapen: ${misshapen.join(', ')}`] : []),
-  ]
+  const problems = Object.entries({ missing, unexpected, misshapen }).flatMap(([what, names]) => {
+    const more = names.length > LISTED ? ', …' : ''
+    return names.length > 0 ? [`${names.length} ${what}: ${names.slice(0, LISTED).join(', ')}${more}`] : []
+  })
   if (problems.length > 0)
     throw new Error(`${source.path}: ${problems.join('; ')}. Use the config.json that belongs to these weights.`)
 }
