@@ -7,7 +7,7 @@ import { Node, Trace } from './graph.js'
 import type { ValueType } from './graph.js'
 import * as hlo from './hlo.js'
 import { captured } from './loops.js'
-import type { Executable } from './pjrt/client.js'
+import type { DeviceBuffer, Executable } from './pjrt/client.js'
 import { checksNans, explainNan, haveNan, rerunning } from './nans.js'
 import { printProgram, withoutDonation } from './print.js'
 import { span } from './profile.js'
@@ -76,7 +76,7 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
   }
 
   const plain = (args: A): R => (onXla() || taping() ? fn(...args) : eagerly(fn, args, donated))
-  const jitted = (...args: A): R => (inline() ? plain(args) : (run(lookup(args), fn, args, name, donated) as R))
+  const jitted = (...args: A): R => (inline() ? plain(args) : (run(lookup(args), fn, args, name, donated)[0] as R))
   jitted.async = async (...args: A): Promise<R> => (inline() ? plain(args) : patiently(() => later(args)))
   const later = async (args: A): Promise<R> => {
     const { engine } = backend()
@@ -90,10 +90,9 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R, options: JitO
     } finally {
       inputs.forEach(node => node.release())
     }
-    const result = run(program, fn, args, name, donated) as R
-    const [first] = tensorsOf(result)
-    if (first) await engine.buffer(backend().node(first)).ready()
-    return result
+    const [result, buffers] = run(program, fn, args, name, donated, true)
+    await buffers[0]?.ready()
+    return result as R
   }
   jitted.lower = (...args: A): string => lookup(args).text
   jitted.memory = (...args: A) => executableOf(lookup(args)).memory()
@@ -259,13 +258,15 @@ function moved(program: Program): boolean {
   return hidden.some(({ sharding }, i) => divided(sharding) !== program.placements[i])
 }
 
+/** @param awaited the caller waits for the buffers: so do donated ones, whose return would block until the program has run */
 function run<A extends unknown[]>(
   program: Program,
   fn: (...args: A) => unknown,
   args: A,
   name: string,
   donated: Set<number>,
-): unknown {
+  awaited = false,
+): [result: unknown, buffers: readonly DeviceBuffer[]] {
   const xla = backend()
   const { engine } = xla
   const consumed = [...donated].flatMap(i => tensorsOf(args[i]))
@@ -283,13 +284,16 @@ function run<A extends unknown[]>(
     return xla.tensor(node)
   })
   if (checksNans()) refuseNan(program, outputs, name, () => fn(...args))
-  consumed.forEach(t => xla.donate(t, name))
+  for (const t of consumed) {
+    if (awaited && buffers[0]) engine.buffer(xla.storage(t)).consumeBy(buffers[0].ready())
+    xla.donate(t, name)
+  }
   program.assigned.forEach((v, i) => {
     const value = outputs[program.resultCount + i]!
     v.assign(value)
     value.dispose()
   })
-  return withTensors(program.result, outputs)
+  return [withTensors(program.result, outputs), buffers]
 }
 
 /** @throws NanError that names the kernel, if a program's results have NaN */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { setImmediate } from 'node:timers/promises'
 import * as tf from '@tensorflow/tfjs-core'
-import { copy, disposeTree, jit, start, stats } from '../../src/xla/index.js'
+import { copy, disposeTree, jit, scan, start, stats } from '../../src/xla/index.js'
 
 const values = (t: tf.Tensor): number[] => Array.from(t.dataSync())
 const traced = () => stats()!.traced
@@ -176,6 +177,18 @@ describe('jit', function () {
   })
 
   describe('donation', () => {
+    it('leaves the event loop free while the program runs', async () => {
+      const square = (x: tf.Tensor): [tf.Tensor, null] => [tf.matMul(x, x), null]
+      const f = jit((x: tf.Tensor) => scan(square, x, null, { length: 40 })[0], { donate: [0] })
+      disposeTree(await f.async(tf.zeros([500, 500]))) // compiled
+      let running = true
+      const result = f.async(tf.zeros([500, 500])).finally(() => (running = false))
+      let turns = 0
+      for (; running; turns++) await setImmediate()
+      assert.ok(turns > 20, `${turns} turns`)
+      disposeTree(await result)
+    })
+
     it('consumes the tensor, and says so when it is used', () => {
       const f = jit((x: tf.Tensor, y: tf.Tensor) => tf.add(x, y), { donate: [0], name: 'step' })
       const x = copy(tf.tensor1d([1, 2]))

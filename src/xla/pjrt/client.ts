@@ -35,7 +35,10 @@ export class PjrtClient {
   readonly handle: bigint
   /** The arguments of Buffer_Destroy: a step calls it once a buffer. */
   private readonly destroying = struct(0)
-  private readonly guards = new Guards<Allocation>(allocation => this.release(allocation))
+  private readonly guards = new Guards<Allocation>(allocation => {
+    this.count(allocation, -1)
+    this.destroy(allocation)
+  })
   /** Programs that nobody can run any more. */
   private readonly forgotten = new FinalizationRegistry<bigint>(handle =>
     this.api.call('LoadedExecutable_Destroy', struct(handle)),
@@ -157,15 +160,17 @@ export class PjrtClient {
     return this.guards.take(allocation)
   }
 
-  /** @internal */
-  drop(guard: Guard<Allocation>): void {
-    this.release(guard.slot.held!)
+  /** @param ended of the program that consumes the memory: until then the plugin would block. @internal */
+  drop(guard: Guard<Allocation>, ended: Promise<void> | null): void {
+    const allocation = guard.slot.held!
     this.guards.give(guard)
+    this.count(allocation, -1)
+    if (ended) void ended.catch(() => undefined).then(() => this.destroy(allocation))
+    else this.destroy(allocation)
   }
 
-  private release(allocation: Allocation): void {
-    this.count(allocation, -1)
-    for (const handle of allocation.handles) {
+  private destroy({ handles }: Allocation): void {
+    for (const handle of handles) {
       this.destroying.set(2, handle)
       this.api.call('Buffer_Destroy', this.destroying)
     }
@@ -206,6 +211,8 @@ export class DeviceBuffer {
   /** Views of this memory, and running programs that read them. */
   private holds = 0
   private abandoned = false
+  private consumed: Promise<void> | null = null
+  private whenReady: Promise<void> | null = null
 
   constructor(
     readonly client: PjrtClient,
@@ -228,13 +235,18 @@ export class DeviceBuffer {
     if (!this.guard) return
     this.abandoned = true
     if (this.holds > 0) return
-    this.client.drop(this.guard)
+    this.client.drop(this.guard, this.consumed)
     this.guard = null
     this.whole?.release()
   }
 
   private release(): void {
     if (--this.holds === 0 && this.abandoned) this.destroy()
+  }
+
+  /** The memory was donated to a program. @param ended resolves when it has run @internal */
+  consumeBy(ended: Promise<void>): void {
+    this.consumed = ended
   }
 
   get isView(): boolean {
@@ -295,7 +307,11 @@ export class DeviceBuffer {
   }
 
   /** Resolves when the values are there; rejects if the program that writes them failed. */
-  async ready(): Promise<void> {
+  ready(): Promise<void> {
+    return (this.whenReady ??= this.awaitAll())
+  }
+
+  private async awaitAll(): Promise<void> {
     const events = this.handles.map(handle => this.client.api.call('Buffer_ReadyEvent', struct(handle, 0)).get(3))
     await Promise.all(events.map(event => this.awaitEvent(event)))
   }
