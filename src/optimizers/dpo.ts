@@ -176,6 +176,10 @@ export function resolveDpoConfig(given: Partial<DpoConfig>): DpoConfig {
       )
     return config
   }
+  if ([config.loss_type].flat().some(type => type === 'aot' || type === 'aot_unpaired'))
+    throw new Error(
+      `${where}: loss_type aot sorts the whole batch, in which pairs that tie have no place. Use pairs: "dataset".`,
+    )
   if (config.rewards === null)
     throw new Error(`${where}: pairs is "on_policy" without rewards. Pass rewards: weighted({ … }).`)
   const [pairs, perPrompt] = [

@@ -9,8 +9,11 @@ export interface DpoLossConfig {
   loss_type: DpoLossType | readonly DpoLossType[]
   /** null: 1 each. */
   loss_weights: readonly number[] | null
-  /** Share of wrong labels that `robust` and `exo_pair` reckon with; below 0.5. */
+  /** Share of wrong labels that `robust`, `exo_pair`, `aot` and `aot_unpaired` reckon with; below 0.5. */
   label_smoothing: number
+  /** What holds the policy to the reference (f-DPO, arXiv 2309.16240); others than `reverse_kl` only for losses of Δ, ipo, sigmoid_norm and sft. */
+  f_divergence_type: FDivergenceType
+  f_alpha_divergence_coef: number
   discopop_tau: number
 }
 
@@ -23,17 +26,23 @@ export type DpoLossType =
   | 'nca_pair'
   | 'bco_pair'
   | 'sppo_hard'
+  | 'aot'
+  | 'aot_unpaired'
   | 'apo_zero'
   | 'apo_down'
   | 'discopop'
   | 'sigmoid_norm'
   | 'sft'
 
+export type FDivergenceType = 'reverse_kl' | 'forward_kl' | 'js_divergence' | 'alpha_divergence'
+
 export const dpoLossDefaults: DpoLossConfig = {
   beta: 0.1,
   loss_type: 'sigmoid',
   loss_weights: null,
   label_smoothing: 0,
+  f_divergence_type: 'reverse_kl',
+  f_alpha_divergence_coef: 0.5,
   discopop_tau: 0.05,
 }
 
@@ -53,23 +62,28 @@ export interface PairBatch {
   pairWeight?: Numbers
 }
 
-/** Preference loss, a mean over pairs, of c = chosen − refChosen, r = rejected − refRejected and Δ = c − r.
+/** Preference loss, a mean over pairs, of c = chosen − refChosen, r = rejected − refRejected and Δ = f′(c) − f′(r).
  *
  * | loss_type | per pair |
  * |---|---|
  * | sigmoid | −logσ(βΔ) |
  * | hinge | relu(1 − βΔ) |
- * | ipo | (c/|chosen| − r/|rejected| − 1/(2β))² |
+ * | ipo | (f′(c)/|chosen| − f′(r)/|rejected| − 1/(2β))² |
  * | robust | [−(1−ε)logσ(βΔ) + ε·logσ(−βΔ)] / (1−2ε) |
  * | exo_pair | σ(βΔ)·[logσ(βΔ) − log(1−ε)] + σ(−βΔ)·[logσ(−βΔ) − log ε] |
  * | nca_pair | −logσ(βc) − ½logσ(−βc) − ½logσ(−βr) |
  * | bco_pair | −logσ(βc) − logσ(−βr) |
  * | sppo_hard | (c − 1/(2β))² + (r + 1/(2β))² |
+ * | aot | −(1−ε)logσ(βs) − ε·logσ(−βs), s: sorted (chosen − rejected) − sorted (refChosen − refRejected) |
+ * | aot_unpaired | the same, s: sorted c − sorted r |
  * | apo_zero | 1 − σ(βc) + σ(βr) |
  * | apo_down | σ(βc) + 1 − σ(βΔ) |
  * | discopop | (1−κ)·(−logσ(βΔ)) + κ·exp(−βΔ), κ = σ(βΔ/τ) |
- * | sigmoid_norm | −logσ(β(c/|chosen| − r/|rejected|)) |
+ * | sigmoid_norm | −logσ(β(f′(c)/|chosen| − f′(r)/|rejected|)) |
  * | sft | −Σ chosen / Σ|chosen|, of the whole batch |
+ *
+ * f′ is the derivative of the divergence at the ratio whose logarithm it is given: reverse_kl x; forward_kl 1 − e⁻ˣ; js_divergence
+ * log 2 + logσ(x); alpha_divergence (e^{(α−1)x} − 1)/(α−1).
  *
  * @returns loss and the metrics `rewards/{chosen,rejected,accuracies,margins}` and `logps/{chosen,rejected}`, scalars
  * @source TRL 1.16, DPOTrainer._compute_loss; sigmoid: arXiv 2305.18290 */
@@ -101,8 +115,13 @@ export function dpoLoss(
 interface PairTerms {
   chosen: tf.Tensor
   rejected: tf.Tensor
+  /** refChosen − refRejected. */
+  refMargin: tf.Tensor
   c: tf.Tensor
   r: tf.Tensor
+  /** f′(c) and f′(r); c and r for reverse_kl. */
+  cScore: tf.Tensor
+  rScore: tf.Tensor
   delta: tf.Tensor
   /** Lengths, at least 1. */
   chosenLength: () => tf.Tensor
@@ -134,6 +153,9 @@ const perPair: Record<DpoLossType, (pair: PairTerms) => tf.Tensor> = {
   },
   bco_pair: ({ c, r, config: { beta } }) => tf.add(minusLogSigmoid(tf.mul(c, beta)), minusLogSigmoid(tf.mul(r, -beta))),
   sppo_hard: ({ c, r, config: { beta } }) => tf.add(tf.square(tf.sub(c, 0.5 / beta)), tf.square(tf.add(r, 0.5 / beta))),
+  aot: ({ chosen, rejected, refMargin, config }) =>
+    smoothed(tf.sub(sorted(tf.sub(chosen, rejected)), sorted(refMargin)), config),
+  aot_unpaired: ({ c, r, config }) => smoothed(tf.sub(sorted(c), sorted(r)), config),
   apo_zero: ({ c, r, config: { beta } }) => tf.add(tf.sub(1, tf.sigmoid(tf.mul(c, beta))), tf.sigmoid(tf.mul(r, beta))),
   apo_down: ({ c, delta, config: { beta } }) =>
     tf.add(tf.sigmoid(tf.mul(c, beta)), tf.sub(1, tf.sigmoid(tf.mul(delta, beta)))),
@@ -147,14 +169,43 @@ const perPair: Record<DpoLossType, (pair: PairTerms) => tf.Tensor> = {
     tf.div(tf.mul(tf.neg(chosen), tf.sum(weight)), tf.maximum(tf.sum(tf.mul(chosenLength(), weight)), 1)),
 }
 
-/** c/|chosen| − r/|rejected|. */
-function lengthNormalized({ c, r, chosenLength, rejectedLength }: PairTerms): tf.Tensor {
-  return tf.sub(tf.div(c, chosenLength()), tf.div(r, rejectedLength()))
+/** f′(c)/|chosen| − f′(r)/|rejected|. */
+function lengthNormalized({ cScore, rScore, chosenLength, rejectedLength }: PairTerms): tf.Tensor {
+  return tf.sub(tf.div(cScore, chosenLength()), tf.div(rScore, rejectedLength()))
 }
+
+/** −(1−ε)logσ(βx) − ε·logσ(−βx). */
+function smoothed(x: tf.Tensor, { beta, label_smoothing: e }: DpoLossConfig): tf.Tensor {
+  const logit = tf.mul(x, beta)
+  return tf.add(tf.mul(minusLogSigmoid(logit), 1 - e), tf.mul(minusLogSigmoid(tf.neg(logit)), e))
+}
+
+/** Largest first; gradients go back to where the values came from. */
+const sorted = tf.customGrad((...given) => {
+  const [x, save] = given as [tf.Tensor, tf.GradSaveFunc]
+  const { values, indices } = tf.topk(x, x.size)
+  save([tf.topk(tf.neg(tf.cast(indices, 'float32')), x.size).indices]) // the place of each x in the order
+  return { value: values, gradFunc: (dy: tf.Tensor, [places]: tf.Tensor[]) => tf.gather(dy, places as tf.Tensor1D) }
+})
+
+/** f′ at e^x. */
+const divergences: Record<FDivergenceType, (x: tf.Tensor, alpha: number) => tf.Tensor> = {
+  reverse_kl: x => x,
+  forward_kl: x => tf.neg(tf.expm1(tf.neg(x))),
+  js_divergence: x => tf.sub(Math.LN2, tf.softplus(tf.neg(x))),
+  // TRL's bound on the exponent, and its limit at α = 1
+  alpha_divergence: (x, alpha) =>
+    Math.abs(alpha - 1) < 1e-6 ? x : tf.div(tf.expm1(tf.minimum(tf.mul(x, alpha - 1), 80)), alpha - 1),
+}
+
+/** Losses that know no other divergence than reverse_kl. */
+const REVERSE_KL_ONLY: readonly DpoLossType[] = ['nca_pair', 'bco_pair', 'sppo_hard', 'aot', 'aot_unpaired', 'apo_zero', 'apo_down'] // prettier-ignore
 
 function toTerms(batch: PairBatch, config: DpoLossConfig): PairTerms {
   const [chosen, rejected] = [tf.cast(batch.chosen, 'float32'), tf.cast(batch.rejected, 'float32')]
   const [c, r] = [tf.sub(chosen, batch.refChosen), tf.sub(rejected, batch.refRejected)]
+  const f = (x: tf.Tensor) => divergences[config.f_divergence_type](x, config.f_alpha_divergence_coef)
+  const [cScore, rScore] = [f(c), f(r)]
   const length = (name: 'chosenLength' | 'rejectedLength') => () => {
     const given = batch[name]
     if (given === undefined)
@@ -164,9 +215,12 @@ function toTerms(batch: PairBatch, config: DpoLossConfig): PairTerms {
   return {
     chosen,
     rejected,
+    refMargin: tf.sub(batch.refChosen, batch.refRejected),
     c,
     r,
-    delta: tf.sub(c, r),
+    cScore,
+    rScore,
+    delta: tf.sub(cScore, rScore),
     chosenLength: length('chosenLength'),
     rejectedLength: length('rejectedLength'),
     weight: batch.pairWeight === undefined ? tf.onesLike(chosen) : tf.cast(batch.pairWeight, 'float32'),
@@ -186,5 +240,11 @@ export function checkDpoLossConfig(where: string, config: DpoLossConfig): void {
   if (!(e >= 0 && e < 0.5)) throw new Error(`${where}: label_smoothing is ${e}, needs at least 0 and below 0.5.`)
   if (e === 0 && lossTypes.includes('exo_pair'))
     throw new Error(`${where}: label_smoothing is 0, needs more for loss_type exo_pair. Use for example 0.001.`)
+  requireOneOf(where, 'f_divergence_type', config.f_divergence_type, Object.keys(divergences))
+  const unfit = lossTypes.find(type => REVERSE_KL_ONLY.includes(type))
+  if (config.f_divergence_type !== 'reverse_kl' && unfit !== undefined)
+    throw new Error(
+      `${where}: loss_type ${unfit} is defined for f_divergence_type "reverse_kl" only, found "${config.f_divergence_type}". Leave one out.`,
+    )
   if (!(config.beta > 0)) throw new Error(`${where}: beta is ${config.beta}, needs more than 0, for example 0.1.`)
 }

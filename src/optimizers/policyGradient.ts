@@ -7,7 +7,7 @@ import { requireOneOf, requireWhole } from '../config.js'
 import { drawRows } from './drawRows.js'
 import { advantages, nanMean, type AdvantageOptions } from './groupAdvantages.js'
 import { flowKl, flowRatio } from './flowTerms.js'
-import { grpoLoss, grpoLossDefaults, lossTypes, type GrpoLossConfig } from './grpoLoss.js'
+import { checkGrpoLossConfig, grpoLoss, grpoLossDefaults, type GrpoLossConfig } from './grpoLoss.js'
 import { restoreWeights, rollout, samplingDefaults, type PromptRow, type SamplingConfig } from './rollout.js'
 import type { Run } from './run.js'
 import { train, type Live } from './train.js'
@@ -51,10 +51,9 @@ export const policyGradientDefaults: PolicyGradientConfig = {
 /** @throws naming the first field that is out of range */
 export function checkPolicyGradientConfig(where: string, config: PolicyGradientConfig): void {
   checkTrainingConfig(where, config)
-  requireOneOf(where, 'loss_type', config.loss_type, Object.keys(lossTypes))
+  checkGrpoLossConfig(where, config)
   requireOneOf(where, 'scale_rewards', config.scale_rewards, ['group', 'batch', 'none'])
   requireOneOf(where, 'baseline', config.baseline, ['group', 'batch', 'moving'])
-  requireOneOf(where, 'importance_sampling_level', config.importance_sampling_level, ['token', 'sequence'])
   requireWhole(where, 'num_generations', config.num_generations, 2)
   requireWhole(where, 'num_iterations', config.num_iterations, 1)
   const [rows, G] = [config.per_device_train_batch_size * config.gradient_accumulation_steps, config.num_generations]

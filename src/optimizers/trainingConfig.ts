@@ -1,5 +1,5 @@
-import { requireOneOf, requireWhole } from '../config.js'
-import type { LearningRateConfig } from './learningRate.js'
+import { requireWhole } from '../config.js'
+import { checkLearningRateConfig, type LearningRateConfig } from './learningRate.js'
 
 /** What every method's configuration holds; names and defaults are those of transformers' TrainingArguments, except
  * `shuffle` (there: train_sampling_strategy). */
@@ -35,6 +35,7 @@ export const trainingDefaults: TrainingConfig = {
   learning_rate: 5e-5,
   lr_scheduler_type: 'linear',
   warmup_steps: 0,
+  lr_scheduler_kwargs: null,
   max_steps: -1,
   num_train_epochs: 3,
   per_device_train_batch_size: 8,
@@ -53,21 +54,13 @@ export const trainingDefaults: TrainingConfig = {
 
 /** @throws if a number of the shared configuration is out of range */
 export function checkTrainingConfig(where: string, config: TrainingConfig): void {
-  requireOneOf(where, 'lr_scheduler_type', config.lr_scheduler_type, [
-    'constant',
-    'constant_with_warmup',
-    'linear',
-    'cosine',
-  ])
+  checkLearningRateConfig(where, config)
   requireWhole(where, 'per_device_train_batch_size', config.per_device_train_batch_size, 1)
   requireWhole(where, 'gradient_accumulation_steps', config.gradient_accumulation_steps, 1)
   requireWhole(where, 'seed', config.seed, 0)
   if (config.max_steps !== -1) requireWhole(where, 'max_steps', config.max_steps, 1)
-  if (!(config.learning_rate >= 0))
-    throw new Error(`${where}: learning_rate is ${config.learning_rate}, needs 0 or more.`)
   if (!(config.ema_decay >= 0 && config.ema_decay < 1))
     throw new Error(`${where}: ema_decay is ${config.ema_decay}, needs 0 (none) or more, below 1.`)
-  if (!(config.warmup_steps >= 0)) throw new Error(`${where}: warmup_steps is ${config.warmup_steps}, needs 0 or more.`)
 }
 
 /** Updates in a run whose step consumes `rowsPerStep` rows of a data set: what transformers' Trainer does. */

@@ -90,7 +90,7 @@ describe('adamw', () => {
   })
 
   for (const { values, ...config } of fixture.schedules)
-    it(`follows transformers' schedule ${config.lr_scheduler_type}, warm-up ${config.warmup_steps}`, () =>
+    it(`follows transformers' schedule ${JSON.stringify(config)}`, () =>
       near(
         values.map((_, step) => learningRate(step, values.length, { learning_rate: 1, ...config })),
         values,

@@ -67,6 +67,8 @@ describe('dpoLoss', () => {
       'nca_pair',
       'bco_pair',
       'sppo_hard',
+      'aot',
+      'aot_unpaired',
       'apo_zero',
       'apo_down',
       'sigmoid_norm',
@@ -102,6 +104,10 @@ describe('dpoLoss', () => {
     assert.throws(() => dpoLoss(pairs, { loss_type: 'ipo' }), /chosenLength is missing, needed by loss_type ipo/)
     assert.throws(() => dpoLoss(pairs, { loss_type: 'sigmod' as 'sigmoid' }), /Did you mean "sigmoid"/)
     assert.throws(() => dpoLoss(pairs, { label_smoothing: 0.5, loss_type: 'robust' }), /label_smoothing is 0.5/)
+    assert.throws(
+      () => dpoLoss(pairs, { loss_type: 'apo_zero', f_divergence_type: 'forward_kl' }),
+      /loss_type apo_zero is defined for f_divergence_type "reverse_kl" only, found "forward_kl"/,
+    )
     assert.throws(() => dpoLoss(pairs, { loss_type: ['sigmoid', 'sft'], loss_weights: [1] }), /1 loss_weights for 2/)
   })
 })

@@ -49,6 +49,7 @@ describe('grpoLoss', () => {
         'clip_ratio/high_mean',
         'clip_ratio/region_mean',
         'cispo_clip_ratio',
+        'vespo/phi_seq_mean',
       ])
         if (name in metrics) near(ours.metrics[name]!.dataSync()[0]!, metrics[name]!, name)
     })
@@ -83,6 +84,26 @@ describe('grpoLoss', () => {
     }
   })
 
+  it('estimates KL as x, x²/2 or e⁻ˣ + x − 1 of x = logp − ref, by hand and by finite differences', () => {
+    const x = 0.3
+    const at = { logProbs: [[-1]], refLogProbs: [[-1 - x]], mask: [[1]], advantages: [0] }
+    const { logProbs, ...rest } = fixture.inputs
+    for (const [kl_estimator, expected] of [
+      ['k1', x],
+      ['k2', x ** 2 / 2],
+      ['k3', Math.exp(-x) + x - 1],
+    ] as const) {
+      // prettier-ignore
+      near(evaluated(at, { kl_estimator, beta: 1 }).loss, expected, kl_estimator)
+      const config = { kl_estimator, beta: 0.5, loss_type: 'bnpo' } as const
+      const { gradient } = evaluated({ ...rest, logProbs }, config)
+      const numeric = finiteDifferences(y => grpoLoss({ ...rest, logProbs: y }, config).loss, logProbs)
+      gradient.forEach((row, b) =>
+        row.forEach((g, t) => near(g, numeric[b]![t]!, `${kl_estimator} [${b}][${t}]`, 2e-3)),
+      )
+    }
+  })
+
   it('on policy is the policy gradient: without old log-probabilities the gradient is −A/tokens', () => {
     const { gradient } = evaluated({ logProbs: [[-1, -2]], mask: [[1, 1]], advantages: [3] }, {})
     assert.deepEqual(gradient, [[-1.5, -1.5]])
@@ -105,10 +126,7 @@ describe('grpoLoss', () => {
 
   it('says what is missing or unknown', () => {
     const batch = { logProbs: [[-1]], mask: [[1]], advantages: [1] }
-    assert.throws(
-      () => grpoLoss(batch, { beta: 0.1 }),
-      /grpoLoss: refLogProbs is missing, needed because beta is not 0/,
-    )
+    assert.throws(() => grpoLoss(batch, { beta: 0.1 }), /grpoLoss: refLogProbs is missing, needed by beta/)
     assert.throws(() => grpoLoss(batch, { loss_type: 'dpao' as 'dapo' }), /loss_type is "dpao".*Did you mean "dapo"/)
   })
 })
