@@ -8,7 +8,7 @@ import { slides } from './slides.js'
 /** Cells of the comparison of word problems that the test runs: data, base policy, rewards with their panel, evaluation, GRPO. */
 const FIRST_PART = ['cell-01', 'cell-03', 'cell-05', 'cell-07', 'cell-07a', 'cell-07b', 'cell-09', 'cell-11', 'cell-13']
 
-/** What follows: widgets of every kind, a run too long to wait for, its continuation, and a trivial cell. */
+/** What follows: widgets of every kind, a panel whose chart tells the weight, a run too long to wait for, its continuation, and a trivial cell. */
 const OWN = [
   `import * as widgets from 'rewardlab/widgets'
 const { anywidget, button, checkbox, dropdown, hbox, html, outputArea, progressBar, slider, tabs, textField, vbox } = widgets
@@ -29,7 +29,12 @@ tabs({
   ),
   own: vbox(anywidget({ esm, state: { n: 7 } }), area),
 })`,
-  `const pupil = base.fork()
+  `import type { Sample } from 'rewardlab/plots'
+const chart = (group: readonly Sample[], weights: Readonly<Record<string, number>>) =>
+  plots.groupRanking(group, weights, { title: 'weight ' + weights.edit!.toFixed(2) })
+weightsPanel(knobs, { max: 2, chart })`,
+  `display(weightsPanel(knobs, { max: 2, chart }))
+const pupil = base.fork()
 const long = srpo(pupil, data.train, knobs, { ...common, max_steps: 500, beta: 0, seed: 1, run_name: 'long' })
 await long.live(['reward'])
 'after the run'`,
@@ -38,7 +43,7 @@ await long.live(['reward'])
 ]
 
 function cells(): Cell[] {
-  const path = join(packageRoot(), 'notebooks/arithmetic_comparison.ipynb')
+  const path = join(packageRoot(), 'notebooks/grpo_dpo_srpo_comparison.ipynb')
   const { cells } = JSON.parse(readFileSync(path, 'utf8')) as { cells: Cell[] }
   const chosen = FIRST_PART.map(id => cells.find(cell => cell.id === id)!)
   const own = OWN.map((source, i) => ({
@@ -55,7 +60,7 @@ function cells(): Cell[] {
 describe('a comparison notebook in a browser', function () {
   this.timeout(300_000)
   let lab: Lab
-  const [panel, study, kinds, long, again, last] = [5, 8, 9, 10, 11, 12]
+  const [panel, study, kinds, ranked, long, again, last] = [5, 8, 9, 10, 11, 12, 13]
   before(async () => (lab = await Lab.open(cells())))
   after(() => lab?.close())
   afterEach(async function () {
@@ -66,7 +71,7 @@ describe('a comparison notebook in a browser', function () {
     await lab.cell(long).click()
     await lab.menu('Run', 'Run All Above Selected Cell')
     await lab.shows(study, 'done at step 3/3')
-    await lab.shows(study, 'best of 8')
+    await lab.shows(study, 'best of 12')
     await lab.cell(study).locator('.vega-embed').waitFor()
     await lab.idle()
     await lab.screenshot('1-first-part', lab.cell(study))
@@ -85,7 +90,7 @@ describe('a comparison notebook in a browser', function () {
   })
 
   it('ranks the group anew when a slider moves, within 200 ms', async () => {
-    const { median, weight } = await slides(lab.page, lab.cell(panel), 200)
+    const { median, weight } = await slides(lab.page, lab.cell(ranked), 200)
     await lab.screenshot('3-slider')
     console.log(`      slider to chart, idle: ${median} ms`)
     assert.ok(median < 200)
@@ -95,7 +100,7 @@ describe('a comparison notebook in a browser', function () {
   it('does so within 500 ms while a run trains', async () => {
     await lab.run(long)
     await lab.shows(long, /step [2-9]\/500/)
-    const { median } = await slides(lab.page, lab.cell(panel), 500)
+    const { median } = await slides(lab.page, lab.cell(long), 500)
     await lab.screenshot('4-training', lab.cell(long))
     console.log(`      slider to chart, training: ${median} ms`)
     assert.ok(median < 500)
@@ -122,7 +127,7 @@ describe('a comparison notebook in a browser', function () {
     await lab.save()
     assert.match(
       JSON.stringify(lab.saved().cells[long]),
-      /weights: format .* → /,
+      /weights: edit .* → /,
       'the curve marks the change of the weight',
     )
     await lab.page.reload()
