@@ -1,13 +1,23 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { requireColumns } from '../datasets/index.js'
-import type { Policy } from '../policies/policy.js'
+import type { Policy, Weights } from '../policies/policy.js'
 import type { WeightedRewards } from '../rewards/index.js'
-import { disposeTree, mapTensors, type TensorTree } from '../xla/tree.js'
+import { jit, random } from '../xla/index.js'
+import { disposeTree, type TensorTree } from '../xla/tree.js'
 import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
 import { checkDpoLossConfig, dpoLoss, dpoLossDefaults, type DpoLossConfig } from './dpoLoss.js'
 import { drawRows } from './drawRows.js'
 import { weightedSum } from './groupAdvantages.js'
-import { restoreWeights, rollout, samplingDefaults, type PromptRow, type SamplingConfig } from './rollout.js'
+import { checkReferenceConfig, referenceDefaults, type ReferenceConfig } from './referenceConfig.js'
+import {
+  restoreWeights,
+  rollout,
+  samplingDefaults,
+  takeRows,
+  type PairRow,
+  type PromptRow,
+  type SamplingConfig,
+} from './rollout.js'
 import type { Run } from './run.js'
 import { train, type Batch, type Progress } from './train.js'
 import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
@@ -16,7 +26,9 @@ import type { LossFunction } from './trainStep.js'
 
 /** Configuration of DPO; names and defaults are those of TRL 1.16, except for pairs drawn on policy, which are ours.
  * A batch counts pairs. */
-export interface DpoConfig extends TrainingConfig, DpoLossConfig, SamplingConfig {
+export interface DpoConfig extends TrainingConfig, DpoLossConfig, SamplingConfig, ReferenceConfig {
+  /** Score all pairs of the data set under the reference once, before the first update, instead of at each. */
+  precompute_ref_log_probs: boolean
   /** Where pairs come from: the data set's columns `chosen` and `rejected`, or at each step best against worst of
    * completions that the policy draws. */
   pairs: 'dataset' | 'on_policy'
@@ -32,17 +44,13 @@ export const dpoDefaults: DpoConfig = {
   ...trainingDefaults,
   ...dpoLossDefaults,
   ...samplingDefaults,
+  ...referenceDefaults,
+  precompute_ref_log_probs: false,
   learning_rate: 1e-6,
   pairs: 'dataset',
   rewards: null,
   pairs_per_prompt: 2,
   pair_margin: 0,
-}
-
-/** A row of a data set of preferences. */
-export interface PairRow<Prompt = unknown, Output = unknown> extends PromptRow<Prompt> {
-  chosen: Output
-  rejected: Output
 }
 
 /** Trains a policy by direct preference optimization: raises how likely chosen outputs are against rejected ones, relative
@@ -63,15 +71,17 @@ export function dpo<Prompt, Output>(
   const drawn = rewards === null ? pairsPerStep : pairsPerStep / config.pairs_per_prompt
   const draw = drawRows(dataset, config)
 
+  const known = new Map<PromptRow<Prompt>, ReferenceScores>()
   const given = async ({ position }: Progress): Promise<Batch<PairRows>> => {
-    const rows = draw(position, drawn) as unknown as readonly PairRow<Prompt, Output>[]
-    const prompts = rows.map(row => row.prompt)
-    const [chosen, rejected] = [rows.map(row => row.chosen), rows.map(row => row.rejected)]
+    const rows = draw(position, drawn)
+    const ofReference = (side: keyof ReferenceScores) => tf.tensor1d(rows.map(row => known.get(row)![side]))
     return {
       rows: {
-        chosen: await policy.encode(prompts, chosen),
-        rejected: await policy.encode(prompts, rejected),
+        ...(await encodedPairs(policy, rows)),
         pairWeight: tf.ones([drawn]),
+        ...(config.precompute_ref_log_probs && {
+          reference: { chosen: ofReference('chosen'), rejected: ofReference('rejected') },
+        }),
       },
       drawn,
       metrics: {},
@@ -83,15 +93,12 @@ export function dpo<Prompt, Output>(
     const { samples, scores, weights, metrics } = await rollout(policy, rows, rewards, config, step, live['weights'])
     const pairs = rankedPairs(weightedSum(scores, weights), config)
     const { outputs, ...rest } = samples.trajectories
-    const pick = (side: 'chosen' | 'rejected') =>
-      tf.tidy(() => {
-        const indices = tf.tensor1d(
-          pairs.map(pair => pair[side]),
-          'int32',
-        )
-        return mapTensors(outputs, t => tf.gather(t, indices)) as tf.TensorContainer
-      }) as TensorTree
-    const [chosen, rejected] = [pick('chosen'), pick('rejected')]
+    const [chosen, rejected] = (['chosen', 'rejected'] as const).map(side =>
+      takeRows(
+        outputs,
+        pairs.map(pair => pair[side]),
+      ),
+    ) as [TensorTree, TensorTree]
     disposeTree([outputs, rest])
     return {
       rows: { chosen, rejected, pairWeight: tf.tensor1d(pairs.map(pair => (pair.counts ? 1 : 0))) },
@@ -106,25 +113,80 @@ export function dpo<Prompt, Output>(
   return train<PairRows>({
     name: 'dpo',
     policy,
-    usesReference: true,
+    usesReference: !config.precompute_ref_log_probs,
     config: described,
     steps: totalSteps(config, dataset.length, drawn),
     datasetSize: dataset.length,
     loss: pairLoss(policy, config),
     state,
     rewards,
+    prepare: async () => {
+      if (!config.precompute_ref_log_probs) return
+      for await (const [row, scores] of referenceScores(policy, dataset, pairsPerStep)) known.set(row, scores)
+    },
     resume: live => void (rewards && restoreWeights(rewards, live['weights']!)),
     next: progress => (rewards === null ? given(progress) : onPolicy(rewards, progress)),
   })
 }
 
-type PairRows = { chosen: TensorTree; rejected: TensorTree; pairWeight: tf.Tensor }
+type PairRows = {
+  chosen: TensorTree
+  rejected: TensorTree
+  pairWeight: tf.Tensor
+  /** Precomputed scores under the reference [B]. */
+  reference?: { chosen: tf.Tensor; rejected: tf.Tensor }
+}
+
+interface ReferenceScores {
+  chosen: number
+  rejected: number
+}
+
+async function encodedPairs<Prompt, Output>(policy: Policy<Prompt, Output>, rows: readonly PromptRow<Prompt>[]) {
+  const pairs = rows as readonly PairRow<Prompt, Output>[]
+  const encoded = (side: 'chosen' | 'rejected') =>
+    policy.encode(
+      pairs.map(row => row.prompt),
+      pairs.map(row => row[side]),
+    )
+  return { chosen: await encoded('chosen'), rejected: await encoded('rejected') }
+}
+
+/** Each row of a data set of pairs with its scores under the reference.
+ * @throws Error if scores are drawn at random, as those of flows */
+async function* referenceScores<Prompt, Output>(
+  policy: Policy<Prompt, Output>,
+  dataset: readonly PromptRow<Prompt>[],
+  size: number,
+): AsyncGenerator<[PromptRow<Prompt>, ReferenceScores]> {
+  const program = jit((weights: Weights, rows: TensorTree, key: tf.Tensor) => policy.score(weights, rows, key).score, {
+    name: 'reference',
+  })
+  const scores = async (rows: TensorTree, seed: number) => {
+    const key = random.key(seed)
+    const result = program(policy.reference, rows, key)
+    const values = Array.from(await result.data())
+    disposeTree([key, result])
+    return values
+  }
+  for (let start = 0; start < dataset.length; start += size) {
+    const rows = dataset.slice(start, start + size)
+    const { chosen, rejected } = await encodedPairs(policy, rows)
+    const [c, r] = [await scores(chosen, 0), await scores(rejected, 0)]
+    if (start === 0 && (await scores(chosen, 1)).some((score, i) => score !== c[i]))
+      throw new Error(
+        'dpo: precompute_ref_log_probs: this policy draws its scores at random, anew at each step. Leave it out.',
+      )
+    disposeTree([chosen, rejected])
+    for (const [i, row] of rows.entries()) yield [row, { chosen: c[i]!, rejected: r[i]! }]
+  }
+}
 
 function pairLoss(policy: Policy, config: DpoConfig): LossFunction<PairRows> {
-  return ({ reference }, { chosen, rejected, pairWeight }, key) => {
+  return ({ reference }, { chosen, rejected, pairWeight, reference: known }, key) => {
     // One key for all four: where scores are drawn at random (a flow's noise and time), both sides share the draw.
-    const refChosen = policy.score(reference!, chosen, key).score
-    const refRejected = policy.score(reference!, rejected, key).score
+    const refChosen = known?.chosen ?? policy.score(reference!, chosen, key).score
+    const refRejected = known?.rejected ?? policy.score(reference!, rejected, key).score
     return weights => {
       const [c, r] = [policy.score(weights, chosen, key), policy.score(weights, rejected, key)]
       const lengths = { chosenLength: c.length, rejectedLength: r.length }
@@ -168,6 +230,13 @@ export function resolveDpoConfig(given: Partial<DpoConfig>): DpoConfig {
   const config = resolveConfig(where, dpoDefaults, given)
   checkTrainingConfig(where, config)
   checkDpoLossConfig(where, config)
+  checkReferenceConfig(where, config)
+  if (config.precompute_ref_log_probs && config.sync_ref_model)
+    throw new Error(
+      `${where}: precompute_ref_log_probs and sync_ref_model exclude each other: the reference moves. Leave one out.`,
+    )
+  if (config.precompute_ref_log_probs && config.pairs === 'on_policy')
+    throw new Error(`${where}: precompute_ref_log_probs needs given pairs, pairs is "on_policy". Leave one out.`)
   requireOneOf(where, 'pairs', config.pairs, ['dataset', 'on_policy'])
   if (config.pairs === 'dataset') {
     if (config.rewards !== null)

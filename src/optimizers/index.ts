@@ -1,9 +1,9 @@
 // Methods
 export { grpo, grpoDefaults, resolveGrpoConfig, type GrpoConfig } from './grpo.js'
 export { srpo, srpoDefaults, resolveSrpoConfig, type SrpoConfig } from './srpo.js'
-export { dpo, dpoDefaults, resolveDpoConfig, type DpoConfig, type PairRow } from './dpo.js'
+export { dpo, dpoDefaults, resolveDpoConfig, type DpoConfig } from './dpo.js'
 export { sft, sftDefaults, type CompletionRow, type SftConfig } from './sft.js'
-export type { PromptRow } from './rollout.js'
+export type { PairRow, PromptRow } from './rollout.js'
 
 // Their mathematics
 export { groupAdvantages, type AdvantageOptions, type Components } from './groupAdvantages.js'

@@ -2,13 +2,24 @@ import * as tf from '@tensorflow/tfjs-core'
 import { requireColumns } from '../datasets/index.js'
 import type { Evaluation, Policy, Trajectories, Weights } from '../policies/policy.js'
 import type { Score, WeightedRewards } from '../rewards/index.js'
-import type { TensorTree } from '../xla/tree.js'
+import { disposeTree, type TensorTree } from '../xla/tree.js'
 import { requireOneOf, requireWhole } from '../config.js'
 import { drawRows } from './drawRows.js'
-import { advantages, nanMean, type AdvantageOptions } from './groupAdvantages.js'
+import { advantages, nanMean, weightedSum, type AdvantageOptions } from './groupAdvantages.js'
 import { flowKl, flowRatio } from './flowTerms.js'
 import { checkGrpoLossConfig, grpoLoss, grpoLossDefaults, type GrpoLossConfig } from './grpoLoss.js'
-import { restoreWeights, rollout, samplingDefaults, type PromptRow, type SamplingConfig } from './rollout.js'
+import { checkReferenceConfig, referenceDefaults, type ReferenceConfig } from './referenceConfig.js'
+import {
+  replayedPairs,
+  restoreWeights,
+  rollout,
+  samplingDefaults,
+  takeRows,
+  type PairRow,
+  type PromptRow,
+  type Rollout,
+  type SamplingConfig,
+} from './rollout.js'
 import type { Run } from './run.js'
 import { train, type Live } from './train.js'
 import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
@@ -16,7 +27,12 @@ import type { TrainState } from './trainState.js'
 import type { LossFunction } from './trainStep.js'
 
 /** What GRPO and SRPO have in common; names and defaults are those of TRL 1.16, except where a line says otherwise. */
-export interface PolicyGradientConfig extends TrainingConfig, SamplingConfig, GrpoLossConfig {
+export interface PolicyGradientConfig extends TrainingConfig, SamplingConfig, GrpoLossConfig, ReferenceConfig {
+  /** Where completions come from (ours): the policy, or the columns `chosen` and `rejected` of the data set, which form groups of two. */
+  completions: 'sampled' | 'pairs'
+  /** Draw for this many times the prompts of a batch, and train on those groups whose rewards differ (ours; DAPO's dynamic sampling in one
+   * draw): groups that tie teach nothing. Where too few differ, groups that tie fill the batch. */
+  oversampling: number
   /** Updates on each batch of completions. */
   num_iterations: number
   /** What differences of rewards are divided by: the standard deviation of the group, of the batch, or nothing. */
@@ -38,6 +54,9 @@ export const policyGradientDefaults: PolicyGradientConfig = {
   ...trainingDefaults,
   ...samplingDefaults,
   ...grpoLossDefaults,
+  ...referenceDefaults,
+  completions: 'sampled',
+  oversampling: 1,
   learning_rate: 1e-6,
   num_iterations: 1,
   scale_rewards: 'group',
@@ -54,6 +73,17 @@ export function checkPolicyGradientConfig(where: string, config: PolicyGradientC
   checkGrpoLossConfig(where, config)
   requireOneOf(where, 'scale_rewards', config.scale_rewards, ['group', 'batch', 'none'])
   requireOneOf(where, 'baseline', config.baseline, ['group', 'batch', 'moving'])
+  requireOneOf(where, 'completions', config.completions, ['sampled', 'pairs'])
+  requireWhole(where, 'oversampling', config.oversampling, 1)
+  checkReferenceConfig(where, config)
+  if (config.sync_ref_model && config.beta === 0)
+    throw new Error(
+      `${where}: sync_ref_model is set but beta is 0, so that there is no reference. Set beta, for example 0.04.`,
+    )
+  if (config.completions === 'pairs' && config.num_generations !== 2)
+    throw new Error(
+      `${where}: num_generations is ${config.num_generations}, but pairs make groups of two. Use num_generations: 2.`,
+    )
   requireWhole(where, 'num_generations', config.num_generations, 2)
   requireWhole(where, 'num_iterations', config.num_iterations, 1)
   const [rows, G] = [config.per_device_train_batch_size * config.gradient_accumulation_steps, config.num_generations]
@@ -120,10 +150,11 @@ export interface PolicyGradientOptions<Prompt, Output> {
 /** The loop of GRPO and SRPO: draw prompts, sample completions, score them, turn scores into advantages, update. */
 export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Prompt, Output>): Run {
   const { name, policy, dataset, rewards, config, advantage } = options
-  requireColumns(dataset, ['prompt'], name)
+  requireColumns(dataset, config.completions === 'pairs' ? ['prompt', 'chosen', 'rejected'] : ['prompt'], name)
   const rowsPerStep = config.per_device_train_batch_size * config.gradient_accumulation_steps // N, completions
   const prompts = rowsPerStep / config.num_generations
-  const steps = totalSteps(config, dataset.length, prompts / config.num_iterations)
+  const candidates = prompts * config.oversampling
+  const steps = totalSteps(config, dataset.length, candidates / config.num_iterations)
   const draw = drawRows(dataset, config)
 
   return train<PolicyGradientRows>({
@@ -139,20 +170,51 @@ export function policyGradient<Prompt, Output>(options: PolicyGradientOptions<Pr
     resume: live => restoreWeights(rewards, live['weights']!),
     next: async ({ step, position, live }) => {
       if (options.scheduled !== undefined) rewards.setWeights(options.scheduled(step, steps))
-      const drawn = await rollout(policy, draw(position, prompts), rewards, config, step, live['weights'])
-      const { samples, weights, lengths, finished } = drawn
-      const result = advantage(drawn.scores, weights, live)
+      const rows = draw(position, candidates)
+      const drawn = await (config.completions === 'pairs'
+        ? replayedPairs(policy, rows as PairRow<Prompt, Output>[], rewards, live['weights'])
+        : rollout(policy, rows, rewards, config, step, live['weights']))
+      const { weights } = drawn
+      const { trajectories, scores, lengths, finished, kept } = telling(drawn, config, prompts)
+      const result = advantage(scores, weights, live)
       const counted = lengths.filter((_, n) => !config.mask_truncated_completions || finished[n] !== 0)
       return {
-        rows: { trajectories: { ...samples.trajectories }, advantages: tf.tensor1d(result.advantages) },
+        rows: { trajectories, advantages: tf.tensor1d(result.advantages) },
         scalars: { numItems: sum(counted) / config.gradient_accumulation_steps },
         updates: config.num_iterations,
-        drawn: prompts,
+        drawn: candidates,
         live: { ...result.live, weights },
-        metrics: { ...drawn.metrics, ...result.metrics },
+        metrics: { ...drawn.metrics, ...result.metrics, ...kept },
       }
     },
   })
+}
+
+/** The part of what was drawn that is trained on: all of it, or where more was drawn the groups whose rewards differ, first ones first. */
+function telling(
+  { samples, scores, weights, lengths, finished }: Rollout<unknown>,
+  config: PolicyGradientConfig,
+  prompts: number,
+) {
+  const { num_generations: G, oversampling } = config
+  const trajectories: TensorTree = { ...samples.trajectories }
+  const kept: Record<string, number> = {}
+  if (oversampling === 1) return { trajectories, scores, lengths, finished, kept }
+  const values = weightedSum(scores, weights)
+  const groups = Array.from({ length: prompts * oversampling }, (_, p) => p)
+  const differ = groups.filter(p => new Set(values.slice(p * G, (p + 1) * G)).size > 1)
+  const chosen = [...differ, ...groups.filter(p => !differ.includes(p))].slice(0, prompts)
+  const rows = chosen.flatMap(p => Array.from({ length: G }, (_, i) => p * G + i))
+  const pick = <T>(all: readonly T[]): T[] => rows.map(n => all[n]!)
+  const taken = takeRows(trajectories, rows)
+  disposeTree(trajectories)
+  return {
+    trajectories: taken,
+    scores: scores.map(pick),
+    lengths: pick(lengths),
+    finished: pick(finished),
+    kept: { 'oversampling/frac_telling': differ.length / groups.length },
+  }
 }
 
 type PolicyGradientRows = { trajectories: TensorTree; advantages: tf.Tensor }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { rng } from '../datasets/index.js'
 import type { Policy, Samples } from '../policies/policy.js'
+import { mapTensors, type TensorTree } from '../xla/tree.js'
 import type { RewardBatch, Score, WeightedRewards } from '../rewards/index.js'
 import { nanMean, nanStd, weightedSum } from './groupAdvantages.js'
 
@@ -64,7 +65,69 @@ export async function rollout<Prompt, Output>(
     rows.map(row => row.prompt),
     { num_generations, max_completion_length, temperature, top_p, top_k, ...generation_kwargs, seed },
   )
-  const scores = await rewards.score(rewardBatch(rows, samples.outputs, num_generations))
+  return scored(samples, rewardBatch(rows, samples.outputs, num_generations), rewards, before)
+}
+
+/** A row of a data set of preferences. */
+export interface PairRow<Prompt = unknown, Output = unknown> extends PromptRow<Prompt> {
+  chosen: Output
+  rejected: Output
+}
+
+/** Takes the chosen and the rejected output of each row for completions that the policy drew with its current weights: groups of two.
+ * Rewards see beside the columns of the data set `preferred`, 1 for the chosen and 0 for the rejected output.
+ * @returns metrics `pairs/reward_accuracy`, how often the chosen output has the higher reward, and by log-probability
+ * `pairs/margin`, the mean of chosen − rejected, and `pairs/margin_accuracy`, how often it is above 0
+ * @throws Error if the policy cannot tell how likely given outputs are to be drawn */
+export async function replayedPairs<Prompt, Output>(
+  policy: Policy<Prompt, Output>,
+  rows: readonly PairRow<Prompt, Output>[],
+  rewards: WeightedRewards,
+  before: readonly number[] | undefined,
+): Promise<Rollout<Output>> {
+  if (policy.replay === undefined)
+    throw new Error('grpo: completions "pairs" needs log-probabilities of given outputs, which this policy has not. Sample them.') // prettier-ignore
+  const outputs = rows.flatMap(row => [row.chosen, row.rejected])
+  const trajectories = await policy.replay(
+    rows.flatMap(row => [row.prompt, row.prompt]),
+    outputs,
+  )
+  const batch = { ...rewardBatch(rows, outputs, 2), preferred: outputs.map((_, n) => 1 - (n % 2)) }
+  const drawn = await scored({ outputs, trajectories }, batch, rewards, before)
+  const sums = tf.tidy(() => tf.sum(tf.mul(trajectories.logProbs, trajectories.mask), 1))
+  const margins = differences(Array.from(await sums.data()))
+  sums.dispose()
+  const share = (values: number[]) => values.filter(value => value > 0).length / values.length
+  return {
+    ...drawn,
+    metrics: {
+      ...drawn.metrics,
+      'pairs/reward_accuracy': share(differences(weightedSum(drawn.scores, drawn.weights))),
+      'pairs/margin': nanMean(margins),
+      'pairs/margin_accuracy': share(margins),
+    },
+  }
+}
+
+/** First minus second of each pair. */
+const differences = (values: number[]): number[] =>
+  values.flatMap((value, n) => (n % 2 === 0 ? [value - values[n + 1]!] : []))
+
+/** Some rows of a tree whose leading axis is the row. */
+export function takeRows<T extends TensorTree>(tree: T, rows: readonly number[]): T {
+  return tf.tidy(() => {
+    const indices = tf.tensor1d([...rows], 'int32')
+    return mapTensors(tree, t => tf.gather(t, indices)) as tf.TensorContainer
+  }) as T
+}
+
+async function scored<Output>(
+  samples: Samples<Output>,
+  batch: RewardBatch,
+  rewards: WeightedRewards,
+  before: readonly number[] | undefined,
+): Promise<Rollout<Output>> {
+  const scores = await rewards.score(batch)
   const { trajectories } = samples
   const sums = tf.sum(trajectories.mask, 1)
   const [lengths, finished] = [Array.from(await sums.data()), Array.from(await trajectories.finished.data())]

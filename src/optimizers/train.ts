@@ -6,6 +6,7 @@ import { learningRate } from './learningRate.js'
 import { orNull } from './rollout.js'
 import type { Course } from './interrupt.js'
 import { Run, type Row } from './run.js'
+import type { ReferenceConfig } from './referenceConfig.js'
 import type { TrainingConfig } from './trainingConfig.js'
 import { stepState, type StepState, type TrainState } from './trainState.js'
 import { trainStep, type LossFunction } from './trainStep.js'
@@ -44,7 +45,7 @@ export interface TrainOptions<R extends TensorTree> {
   policy: Policy
   /** Whether the loss reads the policy's reference. */
   usesReference: boolean
-  config: TrainingConfig
+  config: TrainingConfig & Partial<ReferenceConfig>
   /** Updates in the whole run. */
   steps: number
   /** Rows of the data set, for the epoch. */
@@ -55,6 +56,8 @@ export interface TrainOptions<R extends TensorTree> {
   state: TrainState | undefined
   /** What ranks the completions that the run draws, if it draws any. */
   rewards?: WeightedRewards | null
+  /** Called once, before the first update and before a given state replaces the weights. */
+  prepare?: () => Promise<void>
   /** Called once, with what the given state carries. */
   resume?: (live: Live) => void
 }
@@ -76,6 +79,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   async function* source(course: Course): AsyncGenerator<Row, void> {
     if (known === undefined) {
       if (options.usesReference) reference = policy.reference // before a given state replaces the weights
+      await options.prepare?.()
       known = await progressOf(begin())
       if (options.state !== undefined) options.resume?.(known.live)
     }
@@ -140,16 +144,16 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   })
 }
 
-function firstState(policy: Policy, { seed, ema_decay }: TrainingConfig): TrainState {
+function firstState(policy: Policy, config: TrainOptions<TensorTree>['config']): TrainState {
   return {
-    ...stepState(policy, seed, ema_decay > 0),
+    ...stepState(policy, config.seed, { ema: config.ema_decay > 0, reference: config.sync_ref_model === true }),
     ...progressTensors({ step: 0, position: 0, tokens: 0, live: {} }),
   }
 }
 
 /** The part of a state that a compiled update replaces. */
-function coreOf({ trainable, ema, m, v, step, key }: TrainState): StepState {
-  return { trainable, ...(ema && { ema }), m, v, step, key }
+function coreOf({ trainable, ema, reference, m, v, step, key }: TrainState): StepState {
+  return { trainable, ...(ema && { ema }), ...(reference && { reference }), m, v, step, key }
 }
 
 /** A given state, whose weights become the policy's. */

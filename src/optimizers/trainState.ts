@@ -8,6 +8,8 @@ export interface StepState extends AdamwState<TensorTree> {
   trainable: TensorTree
   /** Moving average of the weights, where `ema_decay` asks for one: what `policy.fork(run.state.ema)` starts from. */
   ema?: TensorTree
+  /** Weights of the reference, where `sync_ref_model` moves them. */
+  reference?: TensorTree
   /** Source of the randomness of later updates, int32 [2]. */
   key: tf.Tensor
 }
@@ -23,12 +25,20 @@ export interface TrainState extends StepState {
 }
 
 /** The state before the first update. The policy's trainable weights become the run's.
- * @param averaged whether a moving average of the weights is kept
- * @throws Error if there are none */
-export function stepState(policy: Policy, seed: number, averaged = false): StepState {
+ * @param kept whether a moving average of the weights is kept, and whether the reference moves
+ * @throws Error if there are none, or a reference that moves has no weights of its own */
+export function stepState(policy: Policy, seed: number, kept: { ema?: boolean; reference?: boolean } = {}): StepState {
   const { trainable } = policy.weights
   if (tensorsOf(trainable).length === 0)
     throw new Error('train: all weights of the policy are frozen. Needed: some to train. Load it with an adapter.')
-  const ema = averaged ? { ema: mapTensors(trainable, t => copy(t)) } : {}
-  return { trainable, ...ema, ...adamwState(trainable), key: random.key(seed) }
+  const ema = kept.ema ? { ema: copied(trainable) } : {}
+  const reference = kept.reference ? { reference: copied(policy.reference.trainable) } : {}
+  if (reference.reference && tensorsOf(reference.reference).length === 0)
+    throw new Error(
+      'train: sync_ref_model moves the reference towards the weights in training, but that of an adapter is the frozen model. ' +
+        'Leave it out, or train all weights.',
+    )
+  return { trainable, ...ema, ...reference, ...adamwState(trainable), key: random.key(seed) }
 }
+
+const copied = (tree: TensorTree): TensorTree => mapTensors(tree, t => copy(t))

@@ -3,6 +3,7 @@ import type { Weights } from '../policies/policy.js'
 import { astype, autocast, jit, random, scan, typeOf } from '../xla/index.js'
 import { mapTensors, tensorsOf, type TensorTree } from '../xla/tree.js'
 import { adamw } from './adamw.js'
+import type { ReferenceConfig } from './referenceConfig.js'
 import type { TrainingConfig } from './trainingConfig.js'
 import type { StepState } from './trainState.js'
 import { valueAndGrad } from './valueAndGrad.js'
@@ -36,7 +37,7 @@ export type LossFunction<R extends TensorTree> = (
 /** One compiled update: loss and gradients (accumulated over parts of the batch), AdamW, metrics. The state is donated.
  * @returns a function (state, frozen, rows, scalars with `learning_rate`) → new state and scalar metrics with `loss`,
  * `grad_norm` and `tokens` */
-export function trainStep<R extends TensorTree>(name: string, loss: LossFunction<R>, config: TrainingConfig) {
+export function trainStep<R extends TensorTree>(name: string, loss: LossFunction<R>, config: StepConfig) {
   const update = (
     state: StepState,
     frozen: FrozenWeights,
@@ -45,7 +46,7 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
   ): [StepState, Record<string, tf.Tensor>] => {
     const [next, key] = random.split(state.key) as [tf.Tensor, tf.Tensor]
     const gradients = (part: R, key: tf.Tensor): Part => {
-      const lossOf = loss(frozen, part, key, scalars)
+      const lossOf = loss(withReference(frozen, state), part, key, scalars)
       const { aux, grads } = valueAndGrad(trainable => {
         const { metrics, ...terms } = lossOf({ trainable, frozen: frozen.policy })
         // Metrics are means over the part: weighted like the loss, they add up to means over the batch.
@@ -61,7 +62,7 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
     const optimizer = { ...config, learning_rate: scalars['learning_rate']! }
     const updated = adamw(state.trainable, mapTensors(grads, mean), state, optimizer)
     return [
-      { trainable: updated.weights, ...average(state, updated.weights, config), ...updated.state, key: next },
+      { trainable: updated.weights, ...following(state, updated.weights, config), ...updated.state, key: next },
       { loss: mean(terms.sum), grad_norm: updated.gradNorm, tokens: terms.tokens, ...mapTensors(terms.metrics, mean) },
     ]
   }
@@ -70,21 +71,35 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
   return jit(tidied as unknown as Update, { donate: [0], name })
 }
 
-/** The moving average after an update, if there is one. */
-function average({ ema, step }: StepState, weights: TensorTree, { ema_decay }: TrainingConfig): { ema?: TensorTree } {
-  if (!ema) return {}
-  const t = tf.cast(step, 'float32') // updates before this one
-  const warm = tf.mul(tf.div(tf.add(t, 1), tf.add(t, 10)), tf.cast(tf.greater(t, 0), 'float32')) // the first update sets it
-  const decay = tf.minimum(ema_decay, warm)
-  const now = tensorsOf(weights)
-  let i = 0
-  return {
-    ema: mapTensors(ema, e => {
-      const w = astype(now[i++]!, 'f32')
-      const wide = astype(e, 'f32')
-      return astype(tf.sub(wide, tf.mul(tf.sub(1, decay), tf.sub(wide, w))), typeOf(e))
-    }),
+type StepConfig = TrainingConfig & Partial<ReferenceConfig>
+
+/** The reference that a state moves, in place of the given one. */
+function withReference(frozen: FrozenWeights, { reference }: StepState): FrozenWeights {
+  return reference ? { ...frozen, reference: { trainable: reference, frozen: frozen.policy } } : frozen
+}
+
+/** What follows the weights, after an update: their moving average and the reference, where there are such. */
+function following({ ema, reference, step }: StepState, weights: TensorTree, config: StepConfig) {
+  const before = tf.cast(step, 'float32') // updates before this one
+  const decay = () => {
+    const warm = tf.mul(tf.div(tf.add(before, 1), tf.add(before, 10)), tf.cast(tf.greater(before, 0), 'float32'))
+    return tf.minimum(config.ema_decay, warm) // the first update sets the average
   }
+  const due = () => tf.cast(tf.equal(tf.mod(tf.add(before, 1), config.ref_model_sync_steps!), 0), 'float32')
+  return {
+    ...(ema && { ema: moved(ema, weights, tf.sub(1, decay())) }),
+    ...(reference && { reference: moved(reference, weights, tf.mul(due(), config.ref_model_mixup_alpha!)) }),
+  }
+}
+
+/** A tree moved towards another by a share of the way, computed in float32. */
+function moved(from: TensorTree, to: TensorTree, share: tf.Tensor): TensorTree {
+  const targets = tensorsOf(to)
+  let i = 0
+  return mapTensors(from, t => {
+    const wide = astype(t, 'f32')
+    return astype(tf.add(wide, tf.mul(share, tf.sub(astype(targets[i++]!, 'f32'), wide))), typeOf(t))
+  })
 }
 
 interface Part extends LossTerms {

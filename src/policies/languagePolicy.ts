@@ -196,6 +196,14 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     }
   }
 
+  replay(prompts: readonly Prompt[], completions: readonly Prompt[]): Promise<Trajectories> {
+    const outputs = this.encode(prompts, completions)
+    const mask = tf.cast(outputs.completion_mask, 'float32') // [B, T]
+    const finished = tf.ones([prompts.length])
+    const { logProbs } = this.evaluate(this.weights, { outputs, mask, finished, logProbs: mask })
+    return Promise.resolve({ outputs, mask, finished, logProbs })
+  }
+
   score(weights: Weights, outputs: TensorTree): { score: tf.Tensor; length: tf.Tensor } {
     return tf.tidy(() => {
       const rows = outputs as TokenRows

@@ -15,6 +15,9 @@ export interface Policy<Prompt = unknown, Output = unknown> {
   evaluate(weights: Weights, trajectories: Trajectories, options?: { entropy?: boolean }): Evaluation
   /** Turns given outputs (a data set's rows) into the static-shape tree that `score` and `evaluate` take. */
   encode(prompts: readonly Prompt[], outputs: readonly Output[]): TensorTree | Promise<TensorTree>
+  /** Takes given outputs for drawn ones: their trajectories, with the log-probabilities of the current weights. Left out where outputs do
+   * not tell the steps that they were drawn by (flows). */
+  replay?(prompts: readonly Prompt[], outputs: readonly Output[]): Promise<Trajectories>
   /** How likely stored outputs are, for pairs and supervised training: pure and differentiable, callable inside `jit`.
    * @returns score [B]: Σ log-prob over the completion (tokens) or −½·mean‖v−u‖² (flows, (t, noise) drawn from `key`);
    * length [B]: tokens of the completion, or 1 */

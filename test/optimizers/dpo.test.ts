@@ -3,7 +3,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import { dpo, type DpoConfig, type Row } from '../../src/optimizers/index.js'
 import { rankedPairs } from '../../src/optimizers/dpo.js'
 import { weighted } from '../../src/rewards/index.js'
-import { start } from '../../src/xla/index.js'
+import type { Weights } from '../../src/policies/policy.js'
+import { start, tensorsOf, type TensorTree } from '../../src/xla/index.js'
 import { LettersPolicy } from './lettersPolicy.js'
 
 const pairs = Array.from({ length: 4 }, (_, prompt) => ({ prompt, chosen: 'ab.', rejected: 'ba.' }))
@@ -45,6 +46,41 @@ describe('dpo', function () {
     await dpo(plain, pairs, args).done()
     await dpo(anchored, pairs, { ...args, loss_type: ['sigmoid', 'sft'], loss_weights: [1, 1] }).done()
     assert.ok(anchored.probability(0, 'ab.') > plain.probability(0, 'ab.') + 0.1)
+  })
+
+  it('scores the reference once when told to, and comes to the same', async () => {
+    const config = { ...args, max_steps: 6, shuffle: true, num_train_epochs: 2, per_device_train_batch_size: 2 }
+    const numbers = (rows: Row[]) => rows.map(row => ({ ...row, step_time: 0 }))
+    const [each, once] = [new LettersPolicy(), new LettersPolicy()]
+    const expected = await dpo(each, pairs, config).done()
+    const run = await dpo(once, pairs, { ...config, precompute_ref_log_probs: true }).done()
+    assert.deepEqual(numbers(run.rows), numbers(expected.rows))
+    const drawing = new LettersPolicy()
+    const score = drawing.score.bind(drawing)
+    drawing.score = (weights: Weights, outputs: TensorTree, key?: tf.Tensor) => {
+      const { score: exact, length } = score(weights, outputs)
+      return { score: tf.add(exact, tf.cast(tf.sum(key!), 'float32')), length }
+    }
+    const random = dpo(drawing, pairs, { ...config, precompute_ref_log_probs: true })
+    await assert.rejects(random.done(), /this policy draws its scores at random/)
+  })
+
+  it('moves the reference towards the weights every few steps, and goes on from a state', async () => {
+    const config = { ...args, max_steps: 6, sync_ref_model: true, ref_model_sync_steps: 2, ref_model_mixup_alpha: 0.25 }
+    const run = dpo(new LettersPolicy(), pairs, config)
+    let reference = Array.from(tensorsOf(run.state.reference!)[0]!.dataSync())
+    for await (const { step } of run) {
+      const weights = tensorsOf(run.state.trainable)[0]!.dataSync()
+      if (step % 2 === 0) reference = reference.map((r, i) => r + 0.25 * (weights[i]! - r))
+      const found = tensorsOf(run.state.reference!)[0]!.dataSync()
+      found.forEach((x, i) =>
+        assert.ok(Math.abs(x - reference[i]!) < 1e-6, `step ${step}: ${x}, wanted ${reference[i]}`),
+      )
+    }
+    const first = dpo(new LettersPolicy(), pairs, config)
+    for await (const row of first) if (row.step === 3) break
+    const second = await dpo(new LettersPolicy(), pairs, config, first.state).done()
+    assert.deepEqual(second.rows.map(row => row['loss']), run.rows.slice(3).map(row => row['loss'])) // prettier-ignore
   })
 
   it('learns from pairs that it draws itself, best against worst', async () => {
@@ -104,6 +140,8 @@ describe('dpo', function () {
     assert.throws(make({ ...onPolicy, pairs_per_prompt: 5 }), /pairs_per_prompt \(5\).*Use at most 4/)
     assert.throws(make({ ...onPolicy, per_device_train_batch_size: 7 }), /batch \(7 pairs\) must be divisible/)
     assert.throws(make({ beta: 0 }), /beta is 0/)
+    assert.throws(make({ precompute_ref_log_probs: true, sync_ref_model: true }), /exclude each other/)
+    assert.throws(make({ ...onPolicy, loss_type: 'aot' }), /loss_type aot sorts the whole batch/)
     assert.throws(make({}, [{ prompt: 1 }]), /row 0 lacks chosen, rejected/)
   })
 })

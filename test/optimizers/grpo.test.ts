@@ -109,6 +109,52 @@ describe('grpo', function () {
     assert.equal(rows[0]!['num_tokens'], Math.round(ended * terminated))
   })
 
+  const preferences = prompts.map(({ prompt, wanted }) => ({ prompt, wanted, chosen: `${wanted}.`, rejected: 'cba' }))
+  const paired = {
+    ...args,
+    completions: 'pairs',
+    num_generations: 2,
+    per_device_train_batch_size: 8,
+    beta: 0.01,
+  } as const
+
+  it('learns from pairs by their label, in groups of two', async () => {
+    const policy = new LettersPolicy()
+    const label = weighted({ label: [({ preferred }) => preferred as number[], 1] })
+    const { rows } = await grpo(policy, preferences, label, paired).done()
+    const [first, last] = [rows[0]!, rows.at(-1)!]
+    assert.equal(first['pairs/reward_accuracy'], 1)
+    assert.ok(first['sampling/sampling_logp_difference/max'] as number < 1e-5, 'the policy is its own sampling policy') // prettier-ignore
+    const logit = Math.log(3 + Math.exp(-0.5)) // logits 0, 0, 0, −½: chosen has two letters, one of them the full stop, rejected three
+    assert.ok(Math.abs(first['pairs/margin'] as number - (logit - 0.5)) < 1e-5, String(first['pairs/margin'])) // prettier-ignore
+    assert.equal(first['pairs/margin_accuracy'], 1)
+    assert.ok((last['pairs/margin'] as number) > (first['pairs/margin'] as number) + 2)
+    assert.ok(policy.probability(1, 'b.') > 10 * policy.probability(1, 'cba'))
+  })
+
+  it('learns from pairs by a heuristic, which may disagree with the label', async () => {
+    const policy = new LettersPolicy()
+    const length = weighted({ length: [({ completions }) => completions.map(c => (c as string).length), 1] })
+    const { rows } = await grpo(policy, preferences, length, paired).done()
+    assert.equal(rows[0]!['pairs/reward_accuracy'], 0)
+    assert.ok((rows.at(-1)!['pairs/margin'] as number) < (rows[0]!['pairs/margin'] as number) - 2)
+  })
+
+  it('draws more and trains on the groups whose rewards differ', async () => {
+    const rare = weighted({ all: [({ completions }) => completions.map(c => (c === 'aaa' ? 1 : 0)), 1] })
+    const config = { ...args, num_generations: 4, per_device_train_batch_size: 8, max_steps: 12 }
+    const make = async (oversampling: number) =>
+      (await grpo(new LettersPolicy(), prompts, rare, { ...config, oversampling, learning_rate: 0 }).done()).rows
+    const [plain, more] = [await make(1), await make(4)]
+    const flat = (rows: Row[]) => rows.reduce((sum, row) => sum + (row['frac_reward_zero_std'] as number), 0) / 12
+    assert.ok(flat(more) < flat(plain) - 0.15, `${flat(more)}, ${flat(plain)}`)
+    for (const row of more) {
+      const telling = Math.min(2, 8 * (row['oversampling/frac_telling'] as number))
+      assert.ok(Math.abs((row['frac_reward_zero_std'] as number) - (1 - telling / 2)) < 1e-6)
+    }
+    assert.equal(more[0]!['epoch'], 2)
+  })
+
   it('gives the same numbers for the same seed, others for another', async () => {
     const once = async (seed: number) =>
       (await grpo(new LettersPolicy(), prompts, rewards(), { ...args, max_steps: 5, seed }).done()).rows.map(numbers)
@@ -143,15 +189,17 @@ describe('grpo', function () {
   })
 
   it('leaks no tensor', async () => {
-    const before = tf.memory().numTensors
-    const policy = new LettersPolicy()
-    const run = grpo(policy, prompts, rewards(), { ...args, max_steps: 50, beta: 0.1 })
-    const counts: number[] = []
-    for await (const row of run) if (row.step === 5 || row.step === 50) counts.push(tf.memory().numTensors)
-    assert.equal(counts[0], counts[1])
-    run.dispose()
-    policy.dispose()
-    assert.equal(tf.memory().numTensors, before)
+    for (const extra of [{}, { oversampling: 2 }, paired]) {
+      const before = tf.memory().numTensors
+      const policy = new LettersPolicy()
+      const run = grpo(policy, preferences, rewards(), { ...args, max_steps: 30, beta: 0.1, ...extra })
+      const counts: number[] = []
+      for await (const row of run) if (row.step === 5 || row.step === 30) counts.push(tf.memory().numTensors)
+      assert.equal(counts[0], counts[1])
+      run.dispose()
+      policy.dispose()
+      assert.equal(tf.memory().numTensors, before, JSON.stringify(extra))
+    }
   })
 
   it('refuses what does not fit before it draws anything', () => {
@@ -171,5 +219,8 @@ describe('grpo', function () {
     )
     assert.throws(make({ lr_scheduler_type: 'cosin' as 'cosine' }), /Did you mean "cosine"/)
     assert.throws(() => grpo(policy, [], rewards(), {}), /the data set is empty/)
+    assert.throws(make({ sync_ref_model: true }), /sync_ref_model is set but beta is 0/)
+    assert.throws(make({ completions: 'pairs' }), /pairs make groups of two. Use num_generations: 2/)
+    assert.throws(make({ ...paired }), /row 0 lacks chosen, rejected/)
   })
 })

@@ -65,6 +65,13 @@ export class LettersPolicy implements Policy<number, string> {
     }
   }
 
+  replay(prompts: readonly number[], given: readonly string[]): Promise<Trajectories> {
+    const outputs = this.encode(prompts, given) as Outputs
+    const finished = tf.ones([prompts.length])
+    const logProbs = tf.tidy(() => this.evaluate(this.weights, { outputs } as unknown as Trajectories).logProbs)
+    return Promise.resolve({ outputs, logProbs, mask: tf.clone(outputs.mask), finished })
+  }
+
   score(weights: Weights, outputs: TensorTree): { score: tf.Tensor; length: tf.Tensor } {
     const { logProbs, mask } = this.evaluate(weights, { outputs } as unknown as Trajectories)
     return { score: tf.sum(logProbs, 1), length: tf.sum(mask, 1) }

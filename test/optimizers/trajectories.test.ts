@@ -23,7 +23,7 @@ const RELATIVE = 1e-4
 /** Smaller values are compared as if they were of this size: losses and margins are differences of numbers of size 1. */
 const FLOOR = 0.1
 /** ‖w − w_TRL‖ / ‖w_TRL − w₀‖. Adam divides by the gradient's size, so that entries of almost no gradient move by its rounding. */
-const MOVED = 1e-2
+const MOVED = 1e-3
 
 /** What is compared. */
 const METRICS: Record<Recorded['optimizer'], string[]> = {

@@ -188,6 +188,17 @@ describe('LanguagePolicy', () => {
       assert.equal(outputs.length, 3)
     })
 
+    it('replays given completions as if it had drawn them', async () => {
+      const trajectories = await policy.replay(['Bonjour', 'Un deux'], ['Oui', 'trois quatre'])
+      const { score, length } = policy.score(policy.weights, trajectories.outputs)
+      const sums = tf.sum(trajectories.logProbs, 1)
+      assert.ok(apart(await values(score), await values(sums)) < 8 * PARITY)
+      assert.deepEqual(await values(length), await values(tf.sum(trajectories.mask, 1)))
+      const { logProbs } = policy.evaluate(policy.weights, trajectories)
+      assert.deepEqual(await values(logProbs), await values(trajectories.logProbs))
+      disposeTree([trajectories, score, length, sums, logProbs])
+    })
+
     it('does not depend on what a row is padded to', async () => {
       const [prompts, outputs] = [
         ['Ann has', 'Ben shares 24 pears among 6 friends. How many?'],
