@@ -12,6 +12,9 @@ export { imageEdits, type ImageEdit } from './imageEdits.js'
 export { imagePreferences, type ImagePreference } from './imagePreferences.js'
 export type { ImageRows, ImageRowsOptions } from './imageRows.js'
 export { readJsonl, writeJsonl, type Row } from './jsonl.js'
+export { readRows, streamRows } from './readRows.js'
+export { completionRows, preferenceRows } from './trlRows.js'
+export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 
 // Pictures
 export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
