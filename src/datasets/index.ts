@@ -4,6 +4,8 @@ export type { ArithmeticOptions, ArithmeticProblem, Operation } from './arithmet
 export { corruptedReplies, type CorruptionRates, type Reply } from './corruptedReplies.js'
 export { packedEquations } from './packedEquations.js'
 export { editScenes, readScene, type EditScene, type Scene, type Thing } from './editScenes.js'
+export { freeScenes, type FreeEdit, type FreeScene, type FreeThing } from './freeScenes.js'
+export { readFreeScene, type FoundScene, type FoundThing } from './readFreeScene.js'
 export type { Splits } from './splits.js'
 
 // Files

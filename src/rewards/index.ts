@@ -5,6 +5,7 @@ export type { Completion, Reward, RewardBatch, Score } from './reward.js'
 // Numbers and classes
 export { answerFormat } from './answerFormat.js'
 export { editVerified, sceneMatch } from './editVerified.js'
+export { freeEditVerified } from './freeEditVerified.js'
 export { exactAnswer } from './exactAnswer.js'
 export { namedOperation, operationClass } from './operationClass.js'
 

@@ -1,0 +1,66 @@
+/* Makes data/models/wide-kontext: a FLUX.1 Kontext that edits pictures of 64 × 64 pixels with things placed anywhere (freeScenes) in eleven
+ * ways, and follows some of its instructions: its training was stopped early.
+ *
+ *   node dist/data/make/wideKontext.js [--seed 1] [--out data/models/wide-kontext] [--stage autoencoder|edits]
+ *
+ * Two stages, each leaving a pipeline that loads; `--stage` begins with one. (1) The autoencoder learns to draw scenes. (2) Transformer
+ * and text encoders learn together to edit, at a constant rate; with more steps they would learn more. */
+import { parseArgs } from 'node:util'
+import { freeScenes, type Rng } from '../../src/datasets/index.js'
+import { drawThings, LIGHTS, renderFreeScene, type Light } from '../../src/datasets/freeScenes.js'
+import { rng } from '../../src/datasets/rng.js'
+import { freeEditVerified } from '../../src/rewards/index.js'
+import { start } from '../../src/xla/index.js'
+import { kontextConfigs, trainAutoencoder, trainEdits, verifiedShare, writeDraft, writeManifest, type Stage } from './kontextTraining.js' // prettier-ignore
+
+const POOL = 12_000 // edits that the latents are computed of once
+const STAGES = {
+  autoencoder: { steps: 800, batch: 8, rate: { learning_rate: 2.5e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
+  edits: { steps: 4000, batch: 64, rate: { learning_rate: 1.5e-3, lr_scheduler_type: 'constant_with_warmup', warmup_steps: 100 } }, // prettier-ignore
+} as const satisfies Record<string, Stage>
+
+const configs = kontextConfigs({
+  side: 64,
+  block_out_channels: [8, 16, 32, 48],
+  latent_channels: 12,
+  num_layers: 1,
+  num_single_layers: 2,
+  num_attention_heads: 3,
+})
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    out: { type: 'string', default: 'data/models/wide-kontext' },
+    stage: { type: 'string', default: 'autoencoder' },
+  },
+})
+const { out, stage } = values
+const seed = Number(values.seed)
+
+await start()
+const { train, dev, test } = freeScenes({ seed, size: POOL })
+if (stage === 'autoencoder') {
+  await writeDraft(out, seed, configs, train.map(edit => edit.prompt.prompt)) // prettier-ignore
+  await trainAutoencoder(out, seed, STAGES.autoencoder, anyPicture, dev.slice(0, 500), freeEditVerified())
+}
+await trainEdits(out, 'edits', seed + 7, STAGES.edits, train, rng(seed, 21))
+await writeManifest(out, {
+  name: 'wide-kontext',
+  made_by: `node dist/data/make/wideKontext.js --seed ${seed}`,
+  training_data: 'generated: freeScenes (src/datasets)',
+  license: 'Apache-2.0',
+  seed,
+  steps: { autoencoder: STAGES.autoencoder.steps, edits: STAGES.edits.steps },
+  verified: {
+    dev: await verifiedShare(out, dev, freeEditVerified()),
+    test: await verifiedShare(out, test, freeEditVerified()),
+  },
+})
+
+/** Of any light, or sometimes with a fault, as the pictures before an edit are. */
+function anyPicture(random: Rng) {
+  const light = random.pick(Object.keys(LIGHTS) as Light[])
+  const fault = random.pick([null, null, null, null, 'blur', 'noise'] as const)
+  return renderFreeScene({ things: drawThings(random), light: fault ? 'normal' : light, fault })
+}
