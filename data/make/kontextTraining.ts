@@ -57,6 +57,7 @@ export interface Stage {
 export interface KontextSizes {
   side: number
   block_out_channels: readonly number[]
+  norm_num_groups: number
   latent_channels: number
   num_layers: number
   num_single_layers: number
@@ -76,7 +77,7 @@ export const kontextConfigs = (sizes: KontextSizes) => ({
     down_block_types: sizes.block_out_channels.map(() => 'DownEncoderBlock2D'),
     up_block_types: sizes.block_out_channels.map(() => 'UpDecoderBlock2D'),
     layers_per_block: 1,
-    norm_num_groups: 8,
+    norm_num_groups: sizes.norm_num_groups,
     mid_block_add_attention: false,
     use_quant_conv: false,
     use_post_quant_conv: false,
@@ -244,7 +245,15 @@ const KL_WEIGHT = 3e-5
 /** Trains a pipeline's autoencoder, whose latents become the pipeline's of mean 0 and deviation 1.
  * @param draw a picture to train on
  * @param edits whose targets are decoded at the end, and read by the reward */
-export async function trainAutoencoder(out: string, seed: number, stage: Stage, draw: (random: Rng) => RgbImage, edits: readonly Edit[], reward: Reward): Promise<void> { // prettier-ignore
+export async function trainAutoencoder(
+  out: string,
+  seed: number,
+  stage: Stage,
+  draw: (random: Rng) => RgbImage,
+  edits: readonly Edit[],
+  reward: Reward,
+): Promise<void> {
+  // prettier-ignore
   const kontext = await loadKontext(out, { gradient_checkpointing: false })
   const { model } = kontext.vae
   const order = rng(seed, 11)
@@ -276,7 +285,15 @@ export async function trainAutoencoder(out: string, seed: number, stage: Stage, 
 }
 
 /** Trains transformer and text encoders together to draw the targets of edits. */
-export async function trainEdits(out: string, name: string, seed: number, stage: Stage, edits: readonly Edit[], order: Rng): Promise<void> { // prettier-ignore
+export async function trainEdits(
+  out: string,
+  name: string,
+  seed: number,
+  stage: Stage,
+  edits: readonly Edit[],
+  order: Rng,
+): Promise<void> {
+  // prettier-ignore
   const kontext = await loadKontext(out, { gradient_checkpointing: false })
   kontext.forgetText() // in their place those that are trained
   const [clip, t5] = [

@@ -27,6 +27,7 @@ const FAULTS = 0.3
 const configs = kontextConfigs({
   side: 32,
   block_out_channels: [16, 32, 32],
+  norm_num_groups: 8,
   latent_channels: 6,
   num_layers: 1,
   num_single_layers: 2,

@@ -78,7 +78,8 @@ function connected(marked: readonly boolean[]): number[][] {
     if (!left[first]) continue
     const group = [first]
     left[first] = false
-    for (const pixel of group) // grows while it is gone through
+    for (const pixel of group)
+      // grows while it is gone through
       for (const near of neighbours(pixel)) {
         if (!left[near]) continue
         left[near] = false
