@@ -37,31 +37,38 @@ export function readFreeScene({ width, height, data }: RgbImage): FoundScene {
   const at = (pixel: number): Rgb => [data[3 * pixel]!, data[3 * pixel + 1]!, data[3 * pixel + 2]!]
   const pixels = Array.from({ length: FREE_SIDE * FREE_SIDE }, (_, pixel) => at(pixel))
   const ground = medianColour(pixels)
-  const light = grey(ground) - GROUND
+  const light = sum(ground) / 3 - GROUND
   const differs = pixels.map(colour => distance(colour, ground) > APART)
   const parts = connected(differs).filter(part => part.length >= LEAST)
   const colours = parts.map(part => medianColour(part.map(at)))
   const things = parts.map((part, i) => ({ ...outline(part), colour: nameOf(colours[i]!, light) }))
-  const steps = parts.flatMap((part, i) => edges(part).map(([a, b]) => distance(at(a), at(b)) / distance(colours[i]!, ground))) // prettier-ignore
-  const rest = pixels.filter((_, i) => !differs[i]).map(grey)
+  const steps = parts.flatMap((part, i) =>
+    edges(part).map(([inner, outer]) => distance(at(inner), at(outer)) / distance(colours[i]!, ground)),
+  )
+  const rest = pixels.filter((_, pixel) => !differs[pixel]).map(sum)
   const middle = median(rest)
   return {
     things,
     light,
     steepness: steps.reduce((a, b) => a + b, 0) / steps.length,
-    noise: median(rest.map(level => Math.abs(level - middle))),
+    noise: median(rest.map(level => Math.abs(level - middle))) / 3,
   }
 }
 
 type Rgb = [number, number, number]
 
-const grey = ([r, g, b]: Rgb): number => (r + g + b) / 3
+const sum = ([r, g, b]: Rgb): number => r + g + b
 
 const distance = (a: Rgb, b: readonly [number, number, number]): number =>
   Math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
 
-/** The upper of the two in the middle, where the number is even. */
-const median = (values: readonly number[]): number => Float64Array.from(values).sort()[values.length >> 1] ?? NaN
+/** Of whole numbers from 0 to 765: the upper of the two in the middle, where there is an even number of them. */
+function median(values: readonly number[]): number {
+  const counts = new Uint32Array(766)
+  for (const value of values) counts[value]!++
+  let before = values.length >> 1
+  return values.length === 0 ? NaN : counts.findIndex(count => (before -= count) < 0)
+}
 
 const medianColour = (colours: readonly Rgb[]): Rgb => [0, 1, 2].map(c => median(colours.map(x => x[c]!))) as Rgb
 
@@ -80,29 +87,32 @@ function connected(marked: readonly boolean[]): number[][] {
     left[first] = false
     for (const pixel of group)
       // grows while it is gone through
-      for (const near of neighbours(pixel)) {
-        if (!left[near]) continue
-        left[near] = false
-        group.push(near)
+      for (const touching of AROUND[pixel]!) {
+        if (!left[touching]) continue
+        left[touching] = false
+        group.push(touching)
       }
     groups.push(group)
   }
   return groups
 }
 
-const AROUND = [-1, 0, 1].flatMap(dy => [-1, 0, 1].map(dx => [dx, dy] as const)).filter(([dx, dy]) => dx || dy)
-const BESIDE = AROUND.filter(([dx, dy]) => !dx || !dy)
+/** The pixels that touch each pixel at a side or a corner, and at a side. */
+const AROUND = Array.from({ length: FREE_SIDE * FREE_SIDE }, (_, pixel) => near(pixel, 2))
+const BESIDE = Array.from({ length: FREE_SIDE * FREE_SIDE }, (_, pixel) => near(pixel, 1))
 
-function neighbours(pixel: number, offsets = AROUND): number[] {
+/** Pixels within a squared distance. */
+function near(pixel: number, square: number): number[] {
   const [x, y] = [pixel % FREE_SIDE, Math.floor(pixel / FREE_SIDE)]
   const inside = (side: number) => side >= 0 && side < FREE_SIDE
-  return offsets.flatMap(([dx, dy]) => (inside(x + dx) && inside(y + dy) ? [pixel + dy * FREE_SIDE + dx] : []))
+  const steps = [-1, 0, 1]
+  return steps.flatMap(dy => steps.flatMap(dx => (dx * dx + dy * dy <= square && (dx || dy) && inside(x + dx) && inside(y + dy) ? [pixel + dy * FREE_SIDE + dx] : []))) // prettier-ignore
 }
 
-/** A pixel of the group and one beside it that is not. */
-function edges(group: readonly number[]): [number, number][] {
+/** Pixels of the group, each with one beside it that is not. */
+function edges(group: readonly number[]): [inner: number, outer: number][] {
   const within = new Set(group)
-  return group.flatMap(pixel => neighbours(pixel, BESIDE).flatMap(near => (within.has(near) ? [] : [[pixel, near] as [number, number]]))) // prettier-ignore
+  return group.flatMap(inner => BESIDE[inner]!.filter(pixel => !within.has(pixel)).map((outer): [number, number] => [inner, outer])) // prettier-ignore
 }
 
 function outline(group: readonly number[]): Omit<FoundThing, 'colour'> {

@@ -10,7 +10,7 @@ const OFF = 4
 const LIGHT_OFF = 15
 /** Outlines steeper than this are sharp: sharp ones drawn have 0.6 … 1, blurred ones at most 0.25. */
 const SHARP = 0.4
-/** A background that varies less than this is free of noise, in grey levels; noisy ones drawn vary by 13 at least. */
+/** A background that varies less than this is free of noise, in grey levels; noisy ones drawn vary by 8 at least. */
 const NOISY = 6
 
 /** Whether an edit of a data set of freeScenes was done, as a program that reads the picture finds: 1 if it shows the things of the column

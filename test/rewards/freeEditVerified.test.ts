@@ -4,7 +4,7 @@ import { renderFreeScene } from '../../src/datasets/freeScenes.js'
 import { freeEditVerified } from '../../src/rewards/index.js'
 
 describe('freeEditVerified', () => {
-  const rows = freeScenes({ seed: 3, size: 400 }).train
+  const rows = freeScenes({ seed: 3, size: 250 }).train
   const score = async (pictures: unknown[], row: FreeEdit, partial = 0) =>
     freeEditVerified({ partial })({
       prompts: pictures.map(() => row.prompt),
