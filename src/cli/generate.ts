@@ -7,7 +7,8 @@ import { disposeTree } from '../xla/index.js'
 import { numberOf, parse, type Command } from './command.js'
 import { EDIT_HELP, EDIT_OPTIONS, generateImage } from './generateImage.js'
 
-type Sampling = 'greedy' | 'temperature' | 'top_p' | 'top_k' | 'max_completion_length' | 'seed'
+type Sampling =
+  'greedy' | 'temperature' | 'top_p' | 'top_k' | 'min_p' | 'repetition_penalty' | 'max_completion_length' | 'seed'
 
 export interface GenerateOptions extends Pick<LanguageSampleOptions, Sampling> {
   /** Directory of a PEFT adapter laid on top. */
@@ -45,6 +46,8 @@ const COMPLETION_OPTIONS = {
   temperature: text,
   top_p: text,
   top_k: text,
+  min_p: text,
+  repetition_penalty: text,
   max_new_tokens: text,
   batch_size: text,
 } as const
@@ -60,6 +63,8 @@ Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} thro
   --temperature X       default 1
   --top_p X             keep the likeliest tokens that together have this probability; default 1, all
   --top_k N             keep the N likeliest tokens; default 0, all
+  --min_p X             keep tokens at least X times as likely as the likeliest; default 0, all
+  --repetition_penalty X  above 1 makes tokens less likely that were used before; default 1
   --max_new_tokens N    default 256
   --seed N              default 0: the same seed gives the same text
   --batch_size N        prompts at a time; default 16
@@ -78,13 +83,15 @@ ${EDIT_HELP}`,
       throw new Error(`--${stray} is not for ${dir}, ${isPipeline ? 'a pipeline' : 'no pipeline'}. See --help.`)
     if (isPipeline) return generateImage(dir, values, print)
     if (values.messages === undefined) throw new Error('--messages FILE.jsonl is missing. See --help.')
-    const number = (name: 'temperature' | 'top_p' | 'top_k' | 'max_new_tokens' | 'seed' | 'batch_size') =>
+    const number = (name: Exclude<keyof typeof COMPLETION_OPTIONS, 'messages' | 'greedy'> | 'seed') =>
       values[name] === undefined ? undefined : numberOf(name, values[name])
     const completions = generate(dir, readPrompts(values.messages), {
       greedy: values.greedy ?? false,
       temperature: number('temperature'),
       top_p: number('top_p'),
       top_k: number('top_k'),
+      min_p: number('min_p'),
+      repetition_penalty: number('repetition_penalty'),
       max_completion_length: number('max_new_tokens'),
       seed: number('seed') ?? 0,
       batch_size: number('batch_size'),

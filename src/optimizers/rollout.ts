@@ -20,6 +20,10 @@ export interface SamplingConfig {
   top_p: number
   /** 0: all tokens. */
   top_k: number
+  /** 0: all tokens. (TRL: None.) */
+  min_p: number
+  /** 1: none. */
+  repetition_penalty: number
   /** Further options for `policy.sample`. */
   generation_kwargs: Record<string, unknown>
 }
@@ -30,6 +34,8 @@ export const samplingDefaults: SamplingConfig = {
   temperature: 1,
   top_p: 1,
   top_k: 0,
+  min_p: 0,
+  repetition_penalty: 1,
   generation_kwargs: {},
 }
 
@@ -59,11 +65,22 @@ export async function rollout<Prompt, Output>(
   step: number,
   before: readonly number[] | undefined,
 ): Promise<Rollout<Output>> {
-  const { num_generations, max_completion_length, temperature, top_p, top_k, generation_kwargs } = config
+  const { num_generations, max_completion_length, generation_kwargs } = config
+  const { temperature, top_p, top_k, min_p, repetition_penalty } = config
   const seed = rng(config.seed, SAMPLING, step).uint32() >>> 1 // fits int32
   const samples = await policy.sample(
     rows.map(row => row.prompt),
-    { num_generations, max_completion_length, temperature, top_p, top_k, ...generation_kwargs, seed },
+    {
+      num_generations,
+      max_completion_length,
+      temperature,
+      top_p,
+      top_k,
+      min_p,
+      repetition_penalty,
+      ...generation_kwargs,
+      seed,
+    },
   )
   return scored(samples, rewardBatch(rows, samples.outputs, num_generations), rewards, before)
 }

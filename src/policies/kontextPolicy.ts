@@ -72,7 +72,7 @@ const DEFAULTS = {
 }
 
 /** Options that mean something to tokens: here only as they are by default. (The bound on a completion's length is not looked at.) */
-const OF_TOKENS = { temperature: 1, top_p: 1, top_k: 0 }
+const OF_TOKENS = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 }
 
 /** Pictures with what they were asked for; rows B. */
 export type FlowRows = {

@@ -6,7 +6,7 @@ import { resolveConfig } from '../config.js'
 import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
 import { saveAdapter, saveMerged, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
 import { entropy, tokenLogProbs } from '../nn/index.js'
-import { generate, positionsOf } from '../sampling/index.js'
+import { generate, positionsOf, type Drawn } from '../sampling/index.js'
 import { copy, disposeTree, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
@@ -26,6 +26,13 @@ export interface LanguageSampleOptions extends SampleOptions {
   top_p?: number
   /** Keep this many of the likeliest tokens. Default 0: all. */
   top_k?: number
+  /** Keep tokens at least this many times as likely as the likeliest. Default 0: all. */
+  min_p?: number
+  /** Above 1, tokens that stand in the prompt or the completion become less likely, greedy or not. Default 1. What log-probabilities are
+   * told, and trained on, leaves it out, as in TRL. */
+  repetition_penalty?: number
+  /** Texts that end a completion: it is cut behind the token that completes one. */
+  stop_strings?: readonly string[]
 }
 
 const SAMPLE_DEFAULTS = {
@@ -34,6 +41,9 @@ const SAMPLE_DEFAULTS = {
   temperature: 1,
   top_p: 1,
   top_k: 0,
+  min_p: 0,
+  repetition_penalty: 1,
+  stop_strings: [] as readonly string[],
   greedy: false,
   seed: 0,
 }
@@ -98,7 +108,16 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   async sample(prompts: readonly Prompt[], options: LanguageSampleOptions): Promise<Samples<string>> {
     const settings = resolveConfig('sample', SAMPLE_DEFAULTS, options)
     checkSettings(settings)
-    const { num_generations: G, max_completion_length: length, temperature, top_p, top_k, greedy, seed } = settings
+    const {
+      num_generations: G,
+      max_completion_length: length,
+      temperature,
+      top_p,
+      top_k,
+      min_p,
+      greedy,
+      seed,
+    } = settings
     if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')
     const ids = prompts.map(prompt => this.#promptIds(prompt))
     const { model, pad, stop } = this.#source
@@ -119,19 +138,25 @@ export class LanguagePolicy implements Policy<Prompt, string> {
         temperature: tf.scalar(temperature),
         top_p: tf.scalar(top_p),
         top_k: tf.scalar(top_k, 'int32'),
+        min_p: tf.scalar(min_p),
+        repetition_penalty: tf.scalar(settings.repetition_penalty),
         key: random.key(seed),
       },
     }
-    const plan = { generations: G, length, greedy, filtered: top_p < 1 || top_k > 0, stop: [...stop], pad }
+    const filtered = top_p < 1 || top_k > 0 || min_p > 0
+    const penalized = settings.repetition_penalty !== 1
+    const plan = { generations: G, length, greedy, filtered, penalized, stop: [...stop], pad }
     const drawn = await this.#programs.generate(this.#whole(this.weights), inputs.prompts, inputs.draw, plan)
     disposeTree(inputs)
 
     const [tokens, mask] = (await Promise.all([drawn.tokens.data(), drawn.mask.data()])) as [Int32Array, Float32Array]
     const B = ids.length * G
-    const rows = Array.from({ length: B }, (_, b) => {
+    const whole = Array.from({ length: B }, (_, b) => {
       const end = mask.subarray(b * length, (b + 1) * length).indexOf(0)
       return Array.from(tokens.subarray(b * length, b * length + (end < 0 ? length : end)))
     })
+    const rows = whole.map(row => row.slice(0, this.#stopOf(row, settings.stop_strings)))
+    if (rows.some((row, b) => row.length < whole[b]!.length)) Object.assign(drawn, shortened(drawn, rows))
     // Columns that no row reached are cut off, by quarters of the bound so that few programs exist.
     const quarter = Math.ceil(length / 4)
     const T = Math.min(length, Math.ceil(Math.max(...rows.map(row => row.length)) / quarter) * quarter)
@@ -257,6 +282,22 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return this.model.head(whole, tf.slice(hidden, [0, P - 1, 0], [B, T, hidden.shape[2]!])) // [B, T, V]
   }
 
+  /** The number of tokens that hold the first stop string; all, if there is none. */
+  #stopOf(row: readonly number[], strings: readonly string[]): number {
+    const stops = (count: number) => {
+      const text = this.tokenizer.decode(row.slice(0, count))
+      return strings.some(string => text.includes(string))
+    }
+    if (strings.length === 0 || !stops(row.length)) return row.length
+    let [before, there] = [0, row.length] // of which the first has none, the second has one
+    while (there - before > 1) {
+      const middle = (before + there) >> 1
+      if (stops(middle)) there = middle
+      else before = middle
+    }
+    return there
+  }
+
   #promptIds(prompt: Prompt): number[] {
     if (typeof prompt === 'string') return this.tokenizer.encode(prompt)
     return this.tokenizer.encode(this.tokenizer.chat(prompt), { specials: false })
@@ -299,6 +340,19 @@ function programsOf(model: CausalModel) {
   }
 }
 
+/** Completions that end sooner, in place of those given. Their tokens stay, behind the mask. */
+function shortened({ logProbs, mask, finished }: Drawn, rows: readonly (readonly number[])[]): Partial<Drawn> {
+  const shorter = tf.tidy(() => {
+    const lengths = tf.tensor2d(rows.map(row => [row.length])) // [B, 1]
+    const inside = tf.cast(tf.less(tf.range(0, mask.shape[1]!), lengths), 'float32') // [B, T]
+    const cut = tf.cast(tf.less(tf.squeeze(lengths, [1]), tf.sum(mask, 1)), 'float32') // [B]
+    const kept = tf.mul(mask, inside)
+    return { logProbs: tf.mul(logProbs, kept), mask: kept, finished: tf.maximum(finished, cut) }
+  })
+  disposeTree([logProbs, mask, finished])
+  return shorter
+}
+
 /** The first columns of [B, T], in place of the whole. */
 function cut(x: tf.Tensor, columns: number): tf.Tensor {
   const part = tf.slice(x, [0, 0], [x.shape[0], columns])
@@ -321,6 +375,9 @@ function checkSettings(s: typeof SAMPLE_DEFAULTS): void {
   check(s.temperature > 0, 'temperature', 'a number > 0; for the likeliest token use greedy: true')
   check(s.top_p > 0 && s.top_p <= 1, 'top_p', 'a number in (0, 1]')
   check(Number.isInteger(s.top_k) && s.top_k >= 0, 'top_k', 'an integer ≥ 0, where 0 keeps all')
+  check(s.min_p >= 0 && s.min_p <= 1, 'min_p', 'a number in [0, 1], where 0 keeps all')
+  check(s.repetition_penalty > 0, 'repetition_penalty', 'a number > 0; 1 is none')
+  check(Array.isArray(s.stop_strings) && s.stop_strings.every(text => typeof text === 'string' && text !== ''), 'stop_strings', 'texts') // prettier-ignore
   check(Number.isInteger(s.seed), 'seed', 'an integer')
 }
 

@@ -16,6 +16,8 @@ export type Draw = {
   temperature: tf.Tensor // scalar
   top_p: tf.Tensor // scalar
   top_k: tf.Tensor // int32 scalar
+  min_p: tf.Tensor // scalar
+  repetition_penalty: tf.Tensor // scalar
   key: tf.Tensor // int32 [2]
 }
 
@@ -27,8 +29,10 @@ export type Plan = {
   length: number
   /** Take the likeliest token. */
   greedy: boolean
-  /** Whether top_k or top_p hides tokens. */
+  /** Whether top_k, top_p or min_p hides tokens. */
   filtered: boolean
+  /** Whether tokens that stand in the prompt or the completion are made less likely. */
+  penalized: boolean
   /** Tokens that end a completion. */
   stop: number[]
   /** Stands after the end. */
@@ -38,7 +42,7 @@ export type Plan = {
 /** Completions of N prompts, B = N·G rows, those of a prompt side by side. */
 export type Drawn = {
   tokens: tf.Tensor // [B, T] int32
-  /** Under softmax(logits / temperature) over all tokens, whatever top_k and top_p hide; 0 after the end. */
+  /** Under softmax(logits / temperature) over all tokens, whatever is hidden or made less likely for the draw; 0 after the end. */
   logProbs: tf.Tensor // [B, T]
   /** 1 up to the token that ends the completion, that one included. */
   mask: tf.Tensor // [B, T] float32
@@ -72,6 +76,7 @@ type State = Drawn & {
   step: tf.Tensor // int32 scalar
   logits: tf.Tensor // [B, V], of the next token
   caches: KeyValueCache[] // a layer; S = P + T places
+  used: tf.Tensor // [B, V], 1 for tokens of the prompt and the completion so far; [B, 0] where none are penalized
 }
 
 function run(
@@ -98,9 +103,10 @@ function run(
 
   const final = whileLoop<State>(
     ({ step, finished }) => tf.logicalAnd(tf.less(step, T), tf.less(tf.min(finished), 1)),
-    ({ step, logits, caches, finished, ...out }) => {
+    ({ step, logits, caches, finished, used, ...out }) => {
       const alive = tf.sub(1, finished) // [B]
-      const token = tf.where(tf.greater(alive, 0), choose(logits, step, draw, plan), tf.scalar(plan.pad, 'int32')) // [B]
+      const allowed = plan.penalized ? penalized(logits, used, draw.repetition_penalty) : logits
+      const token = tf.where(tf.greater(alive, 0), choose(allowed, step, draw, plan), tf.scalar(plan.pad, 'int32')) // [B]
       const logProbs = tokenLogProbs(tf.div(logits, draw.temperature), token) // [B]
       const write = (row: tf.Tensor, x: tf.Tensor) => dynamicUpdateSlice(row, tf.expandDims(x, 1), [0, step])
 
@@ -117,6 +123,7 @@ function run(
         step: tf.add(step, tf.scalar(1, 'int32')),
         logits: model.head(weights, tf.squeeze(next.hidden, [1])), // [B, V]
         caches: next.caches,
+        used: plan.penalized ? tf.maximum(used, tf.oneHot(token, model.vocabulary)) : used,
         tokens: write(out.tokens, token),
         logProbs: write(out.logProbs, tf.mul(logProbs, alive)),
         mask: write(out.mask, alive),
@@ -127,6 +134,9 @@ function run(
       step: tf.scalar(0, 'int32'),
       logits: repeatRows(model.head(weights, last), G, 0), // [B, V]
       caches: keys.map((k, l) => ({ keys: k, values: values[l]! })),
+      used: plan.penalized
+        ? repeatRows(tokensOf(prompts.input_ids, promptMask, model.vocabulary), G, 0)
+        : tf.zeros([B, 0]),
       tokens: tf.fill([B, T], plan.pad, 'int32'),
       logProbs: tf.zeros([B, T]),
       mask: tf.zeros([B, T]),
@@ -141,8 +151,24 @@ function run(
 function choose(logits: tf.Tensor, step: tf.Tensor, draw: Draw, plan: Plan): tf.Tensor {
   if (plan.greedy) return tf.argMax(logits, -1)
   const scaled = tf.div(logits, draw.temperature) // [B, V]
-  const likely = plan.filtered ? keepLikely(scaled, draw.top_k, draw.top_p) : scaled
+  const likely = plan.filtered ? keepLikely(scaled, draw) : scaled
   return drawTokens(random.foldIn(draw.key, step), likely)
+}
+
+/** Logits of tokens that were used, divided by the penalty where they are positive, multiplied where not [B, V].
+ * @source transformers' RepetitionPenaltyLogitsProcessor; CTRL, arXiv 1909.05858 */
+function penalized(logits: tf.Tensor, used: tf.Tensor, penalty: tf.Tensor): tf.Tensor {
+  const less = tf.where(tf.less(logits, 0), tf.mul(logits, penalty), tf.div(logits, penalty))
+  return tf.where(tf.greater(used, 0), less, logits)
+}
+
+/** 1 for each token that a row holds [N, V]. */
+function tokensOf(ids: tf.Tensor, mask: tf.Tensor, vocabulary: number): tf.Tensor {
+  const [n, P] = ids.shape as [number, number]
+  const rows = tf.tile(tf.expandDims(tf.range(0, n, 1, 'int32'), 1), [1, P])
+  const places = tf.stack([tf.reshape(rows, [-1]), tf.reshape(ids, [-1])], 1) // [N·P, 2]
+  const counts = tf.scatterND(places, tf.reshape(tf.cast(mask, 'float32'), [-1]), [n, vocabulary])
+  return tf.minimum(counts, 1)
 }
 
 /** Positions that do not count padding: 0 for the first real token.

@@ -202,8 +202,9 @@ const measures: Measures = {
     const weights = await draw(config, type)
     const input_ids = tf.randomUniform([rows, prompt], 0, config.vocab_size, 'int32', 0)
     const prompts = { input_ids, attention_mask: tf.onesLike(input_ids) }
-    const draws = { temperature: tf.scalar(1), top_p: tf.scalar(1), top_k: tf.scalar(0, 'int32'), key: random.key(1) }
-    const plan = { generations: 1, length: tokens, greedy, filtered: false, stop: [-1], pad: 0 }
+    const keep = { top_p: tf.scalar(1), top_k: tf.scalar(0, 'int32'), min_p: tf.scalar(0) }
+    const draws = { temperature: tf.scalar(1), ...keep, repetition_penalty: tf.scalar(1), key: random.key(1) }
+    const plan = { generations: 1, length: tokens, greedy, filtered: false, penalized: false, stop: [-1], pad: 0 }
     const drawing = generate(qwen2(config))
     const before = { ...stats() }
     const seconds = await timed(runs, async () => {

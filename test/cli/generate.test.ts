@@ -116,7 +116,10 @@ describe('rewardlab generate', () => {
       [[model, '--image', good], /--image is not for .*qwen2, no pipeline/],
       [[pipeline, '--messages', good], /--messages is not for .*kontext, a pipeline/],
       [[pipeline, '--image', good, '--prompt', 'a'], /--output is missing/],
-      [[pipeline, '--image', good, '--prompt', 'a', '--output', dir], /--output is .*, a folder\. Needed the name of a/],
+      [
+        [pipeline, '--image', good, '--prompt', 'a', '--output', dir],
+        /--output is .*, a folder\. Needed the name of a/,
+      ],
       [[...edit, '--image', good], /good\.jsonl: .*Needed a whole PNG/],
       [[...edit, '--image', good, '--height', 'x'], /--height is "x", needed a number/],
       [[...edit, '--image', picture, '--adapter', dir], /Needed: pytorch_lora_weights\.safetensors/],

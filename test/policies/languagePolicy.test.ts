@@ -74,7 +74,48 @@ describe('LanguagePolicy', () => {
       disposeTree(trajectories)
     })
 
-    for (const options of [{}, { temperature: 0.7 }, { temperature: 1.3, top_p: 0.8, top_k: 20 }])
+    it('penalizes what was used, as transformers does', async () => {
+      const ids = (await source.read('penalized.ids')) as Int32Array
+      const [rows, width] = source.tensors.get('penalized.ids')!.shape as [number, number]
+      const options = { max_completion_length: 24, greedy: true, repetition_penalty: 1.3, seed: 0 }
+      const { trajectories } = await policy.sample(expected.prompts, options)
+      const tokens = await values((trajectories.outputs as TokenRows).completion_ids)
+      assert.equal(tokens.length, rows * 24)
+      for (let b = 0; b < rows; b++)
+        assert.deepEqual(tokens.slice(b * 24, (b + 1) * 24), [...ids.slice((b + 1) * width - 24, (b + 1) * width)])
+      disposeTree(trajectories)
+    })
+
+    it('ends a completion at a stop string', async () => {
+      const options = { max_completion_length: 24, greedy: true, seed: 0 }
+      const [prompt] = expected.prompts.slice(-1)
+      const free = await policy.sample([prompt!], options)
+      const stop = free.outputs[0]!.slice(5, 8)
+      const { outputs, trajectories } = await policy.sample([prompt!, prompt!], {
+        ...options,
+        stop_strings: ['nowhere', stop],
+      })
+      for (const text of outputs) {
+        assert.ok(text.includes(stop) && text.length < free.outputs[0]!.length && free.outputs[0]!.startsWith(text))
+        assert.ok(text.indexOf(stop) + stop.length > text.length - 12, 'the end of the token that completes it')
+      }
+      const length = (await values(trajectories.mask)).reduce((a, b) => a + b) / 2
+      assert.deepEqual(
+        policy.tokenizer.decode((await values((trajectories.outputs as TokenRows).completion_ids)).slice(0, length)),
+        outputs[0],
+      )
+      assert.deepEqual(await values(trajectories.finished), [1, 1])
+      const fresh = policy.evaluate(policy.weights, trajectories)
+      assert.ok(apart(await values(fresh.logProbs), await values(trajectories.logProbs)) < PARITY)
+      disposeTree([free.trajectories, trajectories, fresh.logProbs])
+    })
+
+    for (const options of [
+      {},
+      { temperature: 0.7 },
+      { temperature: 2, min_p: 0.01, repetition_penalty: 1.2 },
+      { temperature: 1.3, top_p: 0.8, top_k: 20 },
+    ])
       it(`reports the log-probs of a fresh forward pass at ${JSON.stringify(options)}`, async () => {
         const settings = { num_generations: 3, max_completion_length: 8, seed: 5, ...options }
         const { trajectories } = await policy.sample(expected.prompts, settings)

@@ -28,11 +28,13 @@ const bigram = (vocabulary: number): CausalModel => {
 describe('generate', () => {
   before(() => start())
 
-  const plan: Plan = { generations: 1, length: 6, greedy: false, filtered: false, stop: [0], pad: 3 }
+  const plan: Plan = { generations: 1, length: 6, greedy: false, filtered: false, penalized: false, stop: [0], pad: 3 }
   const draw = (seed: number, temperature = 1) => ({
     temperature: tf.scalar(temperature),
     top_p: tf.scalar(1),
     top_k: tf.scalar(0, 'int32'),
+    min_p: tf.scalar(0),
+    repetition_penalty: tf.scalar(1.5),
     key: random.key(seed),
   })
   const prompts = (rows: number[][]) => {
@@ -65,6 +67,23 @@ describe('generate', () => {
     assert.ok(Math.abs(logProbs[1]![1]! - certain) < 1e-6)
     assert.ok(logProbs[0]!.slice(1).every(x => x === 0))
     disposeTree([next, found])
+  })
+
+  it('makes tokens of prompt and completion less likely where a penalty is asked for', async () => {
+    const table = tf.tensor2d([
+      [-9, 3, 2.5, 2.4],
+      [-9, 3, 2.5, 2.4],
+      [-9, 3, 2.5, 2.4],
+      [-9, 3, 2.5, 2.4],
+    ])
+    const asked = { ...plan, greedy: true, penalized: true, length: 5, stop: [99] }
+    const found = await generate(bigram(4))(table, prompts([[1], [2]]), draw(1), asked)
+    // After 1: 3/1.5 = 2 < 2.5; after 2, of 2, 1.67 and 2.4: 3; then all of them are used: 1.
+    assert.deepEqual(await rowsOf(found.tokens), [
+      [2, 3, 1, 1, 1],
+      [1, 3, 1, 1, 1],
+    ])
+    disposeTree([table, found])
   })
 
   it('draws tokens as often as their probabilities say', async () => {
