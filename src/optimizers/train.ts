@@ -146,7 +146,11 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
 
 function firstState(policy: Policy, config: TrainOptions<TensorTree>['config']): TrainState {
   return {
-    ...stepState(policy, config.seed, { ema: config.ema_decay > 0, reference: config.sync_ref_model === true }),
+    ...stepState(policy, config.seed, {
+      ema: config.ema_decay > 0,
+      reference: config.sync_ref_model === true,
+      eightBit: config.optim === 'adamw_8bit',
+    }),
     ...progressTensors({ step: 0, position: 0, tokens: 0, live: {} }),
   }
 }

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
 import { copy, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import { adamwState, type AdamwState } from './adamw.js'
+import { quantizeMoments } from './eightBit.js'
 
 /** What a compiled update reads and replaces. */
 export interface StepState extends AdamwState<TensorTree> {
@@ -25,9 +26,13 @@ export interface TrainState extends StepState {
 }
 
 /** The state before the first update. The policy's trainable weights become the run's.
- * @param kept whether a moving average of the weights is kept, and whether the reference moves
+ * @param kept whether a moving average of the weights is kept, whether the reference moves, whether moments are stored in 8 bits
  * @throws Error if there are none, or a reference that moves has no weights of its own */
-export function stepState(policy: Policy, seed: number, kept: { ema?: boolean; reference?: boolean } = {}): StepState {
+export function stepState(
+  policy: Policy,
+  seed: number,
+  kept: { ema?: boolean; reference?: boolean; eightBit?: boolean } = {},
+): StepState {
   const { trainable } = policy.weights
   if (tensorsOf(trainable).length === 0)
     throw new Error('train: all weights of the policy are frozen. Needed: some to train. Load it with an adapter.')
@@ -38,7 +43,11 @@ export function stepState(policy: Policy, seed: number, kept: { ema?: boolean; r
       'train: sync_ref_model moves the reference towards the weights in training, but that of an adapter is the frozen model. ' +
         'Leave it out, or train all weights.',
     )
-  return { trainable, ...ema, ...reference, ...adamwState(trainable), key: random.key(seed) }
+  const moments = tf.tidy(() => {
+    const zeros = adamwState(trainable)
+    return (kept.eightBit ? quantizeMoments(zeros) : zeros) as unknown as tf.TensorContainer
+  }) as unknown as AdamwState<TensorTree>
+  return { trainable, ...ema, ...reference, ...moments, key: random.key(seed) }
 }
 
 const copied = (tree: TensorTree): TensorTree => mapTensors(tree, t => copy(t))

@@ -3,6 +3,7 @@ import type { Weights } from '../policies/policy.js'
 import { astype, autocast, jit, random, scan, typeOf } from '../xla/index.js'
 import { mapTensors, tensorsOf, type TensorTree } from '../xla/tree.js'
 import { adamw } from './adamw.js'
+import { quantizeMoments, restoreMoments } from './eightBit.js'
 import type { ReferenceConfig } from './referenceConfig.js'
 import type { TrainingConfig } from './trainingConfig.js'
 import type { StepState } from './trainState.js'
@@ -60,9 +61,12 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
     const { grads, ...terms } = config.bf16 ? autocast('bf16', all) : all()
     const mean = (t: tf.Tensor) => tf.div(t, tf.maximum(terms.normalizer, 1))
     const optimizer = { ...config, learning_rate: scalars['learning_rate']! }
-    const updated = adamw(state.trainable, mapTensors(grads, mean), state, optimizer)
+    const eightBit = config.optim === 'adamw_8bit'
+    const moments = eightBit ? restoreMoments(state) : state
+    const updated = adamw(state.trainable, mapTensors(grads, mean), moments, optimizer)
+    const adamwNext = eightBit ? quantizeMoments(updated.state) : updated.state
     return [
-      { trainable: updated.weights, ...following(state, updated.weights, config), ...updated.state, key: next },
+      { trainable: updated.weights, ...following(state, updated.weights, config), ...adamwNext, key: next },
       { loss: mean(terms.sum), grad_norm: updated.gradNorm, tokens: terms.tokens, ...mapTensors(terms.metrics, mean) },
     ]
   }

@@ -1,4 +1,4 @@
-import { requireWhole } from '../config.js'
+import { requireOneOf, requireWhole } from '../config.js'
 import { checkLearningRateConfig, type LearningRateConfig } from './learningRate.js'
 
 /** What every method's configuration holds; names and defaults are those of transformers' TrainingArguments, except
@@ -12,6 +12,8 @@ export interface TrainingConfig extends LearningRateConfig {
   per_device_train_batch_size: number
   /** Forward and backward passes per update. */
   gradient_accumulation_steps: number
+  /** `adamw_8bit`: moments in 8 bits (bitsandbytes), a quarter of their memory. Default `adamw_torch` (in transformers: its fused form). */
+  optim: 'adamw_torch' | 'adamw_8bit'
   weight_decay: number
   adam_beta1: number
   adam_beta2: number
@@ -40,6 +42,7 @@ export const trainingDefaults: TrainingConfig = {
   num_train_epochs: 3,
   per_device_train_batch_size: 8,
   gradient_accumulation_steps: 1,
+  optim: 'adamw_torch',
   weight_decay: 0,
   adam_beta1: 0.9,
   adam_beta2: 0.999,
@@ -55,6 +58,7 @@ export const trainingDefaults: TrainingConfig = {
 /** @throws if a number of the shared configuration is out of range */
 export function checkTrainingConfig(where: string, config: TrainingConfig): void {
   checkLearningRateConfig(where, config)
+  requireOneOf(where, 'optim', config.optim, ['adamw_torch', 'adamw_8bit'])
   requireWhole(where, 'per_device_train_batch_size', config.per_device_train_batch_size, 1)
   requireWhole(where, 'gradient_accumulation_steps', config.gradient_accumulation_steps, 1)
   requireWhole(where, 'seed', config.seed, 0)

@@ -38,19 +38,21 @@ const LEVELS = Float32Array.of(
 
 /** 256 numbers in [−1, 1] with seven decades of exponent: the more digits, the larger the number.
  * @source bitsandbytes, create_dynamic_map; 8-bit approximations, arXiv 1511.04561. Rounded where torch rounds. */
-const DYNAMIC_MAP = dynamicMap()
+const DYNAMIC_MAP = dynamicMap(true)
 
-function dynamicMap(): Float32Array {
+/** @param signed false: 256 numbers in [0, 1], each decade twice as fine */
+export function dynamicMap(signed: boolean): Float32Array {
   const round = Math.fround
   const values = [0, 1]
   for (let decade = 0; decade < 7; decade++) {
-    const parts = 2 ** decade
+    const parts = 2 ** (signed ? decade : decade + 1)
     const step = round(round(1 - round(0.1)) / parts)
     const edge = (i: number) => (i < (parts + 1) >> 1 ? round(round(0.1) + step * i) : round(1 - step * (parts - i)))
     for (let i = 0; i < parts; i++) {
       const mean = round(round(edge(i) + edge(i + 1)) / 2)
       const value = round(round(10 ** (decade - 6)) * mean)
-      values.push(value, -value)
+      values.push(value)
+      if (signed) values.push(-value)
     }
   }
   return Float32Array.from(values).sort()
