@@ -15,6 +15,8 @@ export { imagePreferences, type ImagePreference } from './imagePreferences.js'
 export type { ImageRows, ImageRowsOptions } from './imageRows.js'
 export { readJsonl, writeJsonl, type Row } from './jsonl.js'
 export { readRows, streamRows } from './readRows.js'
+export { transcriptPreferences } from './transcriptPreferences.js'
+export { mathVista, type MathVistaRow } from './mathVista.js'
 export { completionRows, preferenceRows } from './trlRows.js'
 export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 

@@ -52,7 +52,7 @@ async function* parquet(path: string): AsyncGenerator<Row> {
   let rowStart = 0
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows)
-    for (const row of await parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd }))
+    for (const row of await parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd, utf8: false }))
       yield plain(row) as Row
     rowStart = rowEnd
   }
