@@ -1,4 +1,4 @@
-/* Makes data/models/autoqc: a quality model of 19 thousand parameters that tells how strong a fault of a picture is.
+/* Makes data/models/autoqc: a quality model of 27 thousand parameters that tells how strong a fault of a picture is.
  *
  *   node dist/data/make/autoQc.js [--steps 1400] [--pictures 2400] [--seed 1] [--out data/models/autoqc]
  *

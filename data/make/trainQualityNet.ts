@@ -30,7 +30,6 @@ export const config: QualityNetConfig = { channels: [16, 24, 32], hidden_size: 4
 export const STRENGTHS = { train: [0.2, 0.4, 0.6, 0.8, 1], test: [0.1, 0.3, 0.5, 0.7, 0.9] }
 const CROP = 32 // pixels a side of what is trained on, cut out of larger pictures
 const BATCH = 64
-const FEATURES = 2 * (3 + config.channels.reduce((a, b) => a + b, 0))
 const FEATURE_NOISE = 0.5 // in deviations of the feature, at first; none in the end
 const CLEAN_SHARE = 1 / 6
 const ADAM = { adam_beta1: 0.9, adam_beta2: 0.98, adam_epsilon: 1e-8, weight_decay: 1e-3, max_grad_norm: 1 }
@@ -110,9 +109,9 @@ const update = jit(
       key,
     }: Record<'pictures' | 'strengths' | 'rate' | 'noisiness' | 'key', tf.Tensor>,
   ) => {
-    const noise = tf.mul(random.normal(key, [BATCH, 3, FEATURES]), noisiness)
     const { value, grads } = valueAndGrad(w => {
       const features = qualityFeatures(w, pictures)
+      const noise = tf.mul(random.normal(key, features.shape), noisiness)
       const told = qualityLoss(w, features, normOf(tf.moments(features, [0, 1])), noise)
       return { value: tf.mean(tf.squaredDifference(told, strengths)), aux: {} }
     }, weights)

@@ -44,8 +44,9 @@ export function qualityNetConfig(fields: Fields): QualityNetConfig {
 /** A quality model without reference: `pixel_values` [B, 3, H, W] in 0 … 1, each side at least 32 → `quality` [B] in 0 … 1.
  *
  * Each colour channel is looked at by itself with the same weights: its values, their compressed Laplacian and how flat
- * each place is go through three convolutions; features are the mean and the logarithm of the deviation of every map over all places.
- * Quality is 1 less the distance, in an embedding of these, from where pictures without
+ * each place is go through three convolutions. Features are the mean and the logarithm of the deviation of every map over all places,
+ * the shares of places by tone, and by how much each of these differs from its mean over the channels: exposure moves the tones of all
+ * channels, a colour cast moves them apart. Quality is 1 less the distance, in an embedding of these, from where pictures without
  * faults lie: a fault of another kind than those trained on moves a picture away from there as well. */
 export function qualityNet(config: QualityNetConfig): ForwardModel {
   return {
@@ -75,7 +76,8 @@ export function qualityFeatures(weights: TensorTree, pictures: tf.Tensor): tf.Te
   const x1 = tf.relu(conv2d(x0, w.conv1)) // [3B, H−4, W−4, channels[0]]
   const x2 = tf.relu(conv2d(x1, w.conv2, { stride: 2 }))
   const x3 = tf.relu(conv2d(x2, w.conv3, { stride: 2 }))
-  return tf.reshape(tf.concat([x0, x1, x2, x3].map(statistics), -1), [b, 3, -1])
+  const own = tf.reshape(tf.concat([tones(values), ...[x0, x1, x2, x3].map(statistics)], -1), [b, 3, -1])
+  return tf.concat([own, tf.sub(own, tf.mean(own, 1, true))], -1)
 }
 
 /** Distance of pictures from those without faults.
@@ -93,11 +95,18 @@ export function qualityLoss(weights: TensorTree, features: tf.Tensor, norm: Feat
 /** Filters 3 × 3: the Laplacian, and the central differences along rows and columns. */
 const DERIVATIVES = [0, -1, 0, -1, 4, -1, 0, -1, 0, 0, 0, 0, -0.5, 0, 0.5, 0, 0, 0, 0, -0.5, 0, 0, 0, 0, 0, 0.5, 0] // prettier-ignore
 const FLATNESS = (255 / 1.5) ** 2
+const TONES = 5 // few: a finer histogram shows which strengths of banding were trained on
 
 /** Mean and log deviation over places, [N, H, W, C] → [N, 2C]. */
 function statistics(x: tf.Tensor): tf.Tensor {
   const { mean, variance } = tf.moments(x, [1, 2])
   return tf.concat([mean, tf.mul(tf.log(tf.add(variance, 1e-4)), 0.5)], -1)
+}
+
+/** Shares of places by their value, [N, H, W, 1] → [N, TONES]: each counts in the two nearest of as many evenly spaced values. */
+function tones(values: tf.Tensor): tf.Tensor {
+  const from = tf.abs(tf.sub(tf.mul(values, TONES - 1), tf.range(0, TONES)))
+  return tf.mean(tf.relu(tf.sub(1, from)), [1, 2])
 }
 
 /** Random weights; the norm leaves features as they are. */
@@ -106,7 +115,7 @@ export const initQualityNet = (config: QualityNetConfig, key: tf.Tensor): Tensor
 
 function qualityNetParameters({ channels, hidden_size, embedding_size }: QualityNetConfig): Parameter[] {
   const [c1, c2, c3] = channels
-  const features = 2 * (3 + c1 + c2 + c3)
+  const features = 2 * (TONES + 2 * (3 + c1 + c2 + c3))
   return Object.entries({
     'conv1.weight': [c1, 3, 3, 3],
     'conv1.bias': [c1],

@@ -8,8 +8,8 @@ import { disposeTree, start } from '../../src/xla/index.js'
 import { config, faultRanking, gradedPictures, qualityOf, trainQualityNet } from '../../data/make/trainQualityNet.js'
 
 const STEPS = 250
-const [UNSEEN_STRENGTHS, AMBIGUOUS] = [0.9, 0.8] // the second for exposure and colour: 0.9 is aimed at and not reached yet
-const [UNSEEN_KINDS, UNSEEN_KIND] = [0.75, 0.5] // mean, least; 0.8 is aimed at and not reached yet
+const UNSEEN_STRENGTHS = 0.9
+const UNSEEN_KINDS = { mean: 0.8, least: 0.5 }
 
 await start()
 const test = await gradedPictures('test', { sizes: [32, 48, 64], count: 60, seed: 1 })
@@ -30,6 +30,8 @@ const mean = numbers.reduce((sum, rho) => sum + rho, 0) / numbers.length
 console.log(
   `autoqc: Spearman, shipped model on unseen strengths: ${told(shipped)}; trained without the kind: ${told(without)} (mean ${mean.toFixed(2)})`,
 )
-for (const [fault, rho] of Object.entries(shipped))
-  assert.ok(rho >= (['exposure', 'colour'].includes(fault) ? AMBIGUOUS : UNSEEN_STRENGTHS), `${fault}: ${rho}`)
-assert.ok(mean >= UNSEEN_KINDS && Math.min(...numbers) >= UNSEEN_KIND, told(without))
+assert.ok(
+  Object.values(shipped).every(rho => rho >= UNSEEN_STRENGTHS),
+  told(shipped),
+)
+assert.ok(mean >= UNSEEN_KINDS.mean && Math.min(...numbers) >= UNSEEN_KINDS.least, told(without))

@@ -11,9 +11,9 @@ import { fixture } from '../models/fixture.js'
 import { batchOf, close } from './samples.js'
 
 const UNSEEN_STRENGTHS = 0.9 // Spearman of each kind, pooled over pictures and strengths
-const AMBIGUOUS = 0.8 // a bright or tinted picture may be meant so
 
-describe('autoQC', () => {
+describe('autoQC', function () {
+  this.timeout(120_000) // grading pictures and compiling take what other work on the machine leaves
   const qc = autoQC()
   let graded: GradedPicture[]
   before(async () => {
@@ -32,7 +32,7 @@ describe('autoQC', () => {
   it('its learned model alone ranks every kind of fault, on pictures and strengths it has not seen', async () => {
     const learned = async (images: readonly RgbImage[]) => (await qc.parts(images)).map(row => row.learned)
     for (const [fault, rho] of Object.entries(await faultRanking(learned, graded)))
-      assert.ok(rho >= (['exposure', 'colour'].includes(fault) ? AMBIGUOUS : UNSEEN_STRENGTHS), `${fault}: ${rho}`)
+      assert.ok(rho >= UNSEEN_STRENGTHS, `${fault}: ${rho}`)
   })
 
   it('finds the pictures of editScenes good', async () => {
@@ -80,4 +80,4 @@ describe('autoQC', () => {
     assert.throws(() => autoQC(undefined, { weights: { noise: -1 } }), /the weight of noise is -1, needed a number ≥ 0/)
     assert.deepEqual(await qc(batchOf([])), [])
   })
-}).timeout(120_000)
+})
