@@ -44,6 +44,18 @@ export class Fields {
     return this.json[name] ?? undefined
   }
 
+  /** Whether the field stands there, be it as null. */
+  has(name: string): boolean {
+    return name in this.json
+  }
+
+  /** The fields of an object within; none if it is absent. */
+  within(name: string): Fields {
+    const value = this.get(name) ?? {}
+    if (typeof value !== 'object' || Array.isArray(value)) this.fail(name, 'an object')
+    return new Fields(value as Record<string, unknown>, `${this.where}: ${name}`)
+  }
+
   /** An integer ≥ 1. */
   count(name: string, fallback?: number): number {
     return this.check(name, fallback, (v): v is number => Number.isInteger(v) && (v as number) > 0, 'an integer ≥ 1')

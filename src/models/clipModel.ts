@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Parameter } from '../io/checkpoint.js'
-import { Fields } from '../io/json.js'
+import type { Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig, type ClipTextConfig, type ClipVisionConfig } from './clip.js' // prettier-ignore
 import type { ForwardModel } from './forwardModel.js'
@@ -13,15 +13,10 @@ export interface ClipModelConfig {
 /** Reads and checks the config.json of a CLIPModel.
  * @throws Error naming file and field for values that are missing, unsound, or ask for what is not supported */
 export function clipModelConfig(fields: Fields): ClipModelConfig {
-  const tower = (name: string): Fields => {
-    const value = fields.get(name) ?? {}
-    if (typeof value !== 'object' || Array.isArray(value)) fields.fail(name, 'an object')
-    return new Fields(value as Record<string, unknown>, `${fields.where}: ${name}`)
-  }
   const projection_dim = fields.count('projection_dim', 512)
   return {
-    text: { ...clipTextConfig(tower('text_config')), projection_dim },
-    vision: { ...clipVisionConfig(tower('vision_config')), projection_dim },
+    text: { ...clipTextConfig(fields.within('text_config')), projection_dim },
+    vision: { ...clipVisionConfig(fields.within('vision_config')), projection_dim },
   }
 }
 

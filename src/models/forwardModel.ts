@@ -8,7 +8,7 @@ import { autoencoderKl, autoencoderKlConfig } from './autoencoderKl.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
 import { clipModel, clipModelConfig } from './clipModel.js'
 import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
-import { layerMatrix, loadCausalModel } from './loadCausalModel.js'
+import { CAUSAL_CLASSES, layerMatrix, loadCausalModel } from './loadCausalModel.js'
 import { qualityNet, qualityNetConfig } from './qualityNet.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
 
@@ -83,8 +83,8 @@ export async function loadForwardWeights(
 
 /** Classes that {@link loadForwardModel} reads. */
 export const FORWARD_CLASSES =
-  'Qwen2ForCausalLM, AutoencoderKL, CLIPModel, CLIPTextModel(WithProjection), CLIPVisionModel(WithProjection), ' +
-  'FluxTransformer2DModel, QualityNet, T5EncoderModel'
+  `${CAUSAL_CLASSES.join(', ')}, AutoencoderKL, CLIPModel, CLIPTextModel(WithProjection), ` +
+  'CLIPVisionModel(WithProjection), FluxTransformer2DModel, QualityNet, T5EncoderModel'
 
 /** The model that a config.json is of; null for a causal language model. */
 function forwardModel(fields: Fields): ForwardModel | null {
@@ -92,10 +92,8 @@ function forwardModel(fields: Fields): ForwardModel | null {
     fields.get('_class_name') === undefined
       ? ['architectures', (fields.get('architectures') as unknown[] | undefined)?.[0]]
       : ['_class_name', fields.get('_class_name')]
+  if (name === undefined || CAUSAL_CLASSES.includes(name as string)) return null
   switch (name) {
-    case undefined:
-    case 'Qwen2ForCausalLM':
-      return null
     case 'AutoencoderKL':
       return autoencoderKl(autoencoderKlConfig(fields))
     case 'CLIPModel':

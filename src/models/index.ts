@@ -9,6 +9,9 @@ export {
 } from './clip.js'
 export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js'
 export type { CausalModel, DecodeStep, KeyValueCache, TokenInput } from './causalModel.js'
+export type { DecoderConfig, LayerType } from './decoderConfig.js'
+export { gemma3, gemma3Config, type Gemma3Config } from './gemma3.js'
+export { llama, llamaConfig, mistral, mistralConfig, type LlamaConfig } from './llama.js'
 export { loadCausalModel } from './loadCausalModel.js'
 export { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'
 export { fluxTransformer, fluxTransformerConfig, type FluxTransformerConfig } from './fluxTransformer.js'
@@ -50,5 +53,6 @@ export {
   type LoraConfig,
 } from './lora.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
+export { qwen3, qwen3Config, type Qwen3Config } from './qwen3.js'
 export { initQualityNet, qualityNet, qualityNetConfig, type QualityNetConfig } from './qualityNet.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'

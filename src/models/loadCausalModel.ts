@@ -3,7 +3,10 @@ import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '..
 import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
+import { gemma3, gemma3Config } from './gemma3.js'
+import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { qwen2, qwen2Config } from './qwen2.js'
+import { qwen3, qwen3Config } from './qwen3.js'
 
 /** Reads a Hugging Face directory of a causal language model: config.json says which, safetensors hold the weights.
  * @param options.quantization the layers' matrices are quantised while they are read
@@ -29,9 +32,26 @@ export const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') &&
 
 function causalModel(fields: Fields, options: ModelOptions): CausalModel {
   switch (fields.get('model_type')) {
+    case 'gemma3_text':
+      return gemma3(gemma3Config(fields), options)
+    case 'llama':
+      return llama(llamaConfig(fields), options)
+    case 'mistral':
+      return mistral(mistralConfig(fields), options)
     case 'qwen2':
       return qwen2(qwen2Config(fields), options)
+    case 'qwen3':
+      return qwen3(qwen3Config(fields), options)
     default:
-      return fields.fail('model_type', '"qwen2"')
+      return fields.fail('model_type', '"gemma3_text", "llama", "mistral", "qwen2" or "qwen3"')
   }
 }
+
+/** Classes that {@link loadCausalModel} reads. */
+export const CAUSAL_CLASSES = [
+  'Gemma3ForCausalLM',
+  'LlamaForCausalLM',
+  'MistralForCausalLM',
+  'Qwen2ForCausalLM',
+  'Qwen3ForCausalLM',
+]

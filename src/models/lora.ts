@@ -18,8 +18,8 @@ export interface LoraConfig {
   r: number
   /** The adapter's output is scaled by lora_alpha / r. Default 8 (PEFT). */
   lora_alpha: number
-  /** Names of linear layers (`q_proj`), `all-linear`, or one regular expression for whole names. Default for Qwen2 q_proj and v_proj
-   * (PEFT), for FLUX {@link FLUX_TARGETS}. */
+  /** Names of linear layers (`q_proj`), `all-linear`, or one regular expression for whole names. Default for language models q_proj
+   * and v_proj (PEFT), for FLUX {@link FLUX_TARGETS}. */
   target_modules: string | readonly string[]
   /** Scale by lora_alpha / √r instead. Default false (PEFT); rsLoRA, arXiv 2312.03732. */
   use_rslora: boolean

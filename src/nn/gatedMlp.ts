@@ -8,10 +8,15 @@ export interface GatedMlp {
   down_proj: Linear // [C, I]
 }
 
-/** down(silu(gate(x)) ⊙ up(x)).
+/** down(activation(gate(x)) ⊙ up(x)).
  * @param x [..., C]
- * @source SwiGLU, arXiv 2002.05202 */
-export function gatedMlp(x: tf.Tensor, { gate_proj, up_proj, down_proj }: GatedMlp): tf.Tensor {
+ * @param activation silu gives SwiGLU, gelu GeGLU
+ * @source arXiv 2002.05202 */
+export function gatedMlp(
+  x: tf.Tensor,
+  { gate_proj, up_proj, down_proj }: GatedMlp,
+  activation: (x: tf.Tensor) => tf.Tensor = silu,
+): tf.Tensor {
   const gate = linear(x, gate_proj) // [..., I]
-  return linear(tf.mul(silu(gate), linear(x, up_proj)), down_proj)
+  return linear(tf.mul(activation(gate), linear(x, up_proj)), down_proj)
 }

@@ -122,7 +122,7 @@ describe('Qwen2ForCausalLM', () => {
       await assert.rejects(loadCausalModel(dir), /model\.safetensors: truncated: 100000 bytes, needed \d+/)
     })
     it('lists missing, unexpected and misshapen tensors at once', async () => {
-      await edit({ num_hidden_layers: 2, tie_word_embeddings: false, intermediate_size: 40 })
+      await edit({ num_hidden_layers: 2, layer_types: null, tie_word_embeddings: false, intermediate_size: 40 })
       await assert.rejects(loadCausalModel(dir), (error: Error) => {
         assert.match(error.message, /1 missing: lm_head\.weight; 12 unexpected: model\.layers\.2\./)
         assert.match(error.message, /6 misshapen: .*layers\.0\.mlp\.down_proj\.weight is \[32,48\], needed \[32,40\]/)
@@ -134,10 +134,17 @@ describe('Qwen2ForCausalLM', () => {
       await assert.rejects(loadCausalModel(dir), /config\.json: num_key_value_heads is 3, needed a divisor of 4 heads/)
       await edit({ num_key_value_heads: 2, hidden_size: '32' })
       await assert.rejects(loadCausalModel(dir), /config\.json: hidden_size is "32", needed an integer/)
-      await edit({ hidden_size: 32, model_type: 'llama' })
-      await assert.rejects(loadCausalModel(dir), /config\.json: model_type is "llama", needed "qwen2"/)
-      await edit({ model_type: 'qwen2', rope_parameters: { rope_type: 'yarn' } })
-      await assert.rejects(loadCausalModel(dir), /rope_parameters is .*yarn.*, needed rope_type "default"/)
+      await edit({ hidden_size: 32, model_type: 'mamba' })
+      await assert.rejects(loadCausalModel(dir), /config\.json: model_type is "mamba", needed .*"qwen2"/)
+      await edit({ model_type: 'qwen2', rope_parameters: { rope_type: 'longrope' } })
+      await assert.rejects(loadCausalModel(dir), /rope_parameters: rope_type is "longrope", needed "default", "linear"/)
+      await edit({ rope_parameters: { rope_type: 'yarn' } })
+      await assert.rejects(loadCausalModel(dir), /rope_parameters: factor is missing, needed a number > 0/)
+      await edit({ rope_parameters: null, layer_types: ['full_attention'] })
+      await assert.rejects(
+        loadCausalModel(dir),
+        /layer_types is .*, needed 3 of "full_attention" or "sliding_attention"/,
+      )
     })
   })
 })

@@ -56,7 +56,7 @@ async function made(width: number, change: object): Promise<Made> {
   const dir = await mkdtemp(join(tmpdir(), 'nf4-'))
   await cp(fixture('qwen2'), dir, { recursive: true })
   const path = join(dir, 'config.json')
-  const sizes = { hidden_size: width, intermediate_size: width, num_key_value_heads: 4 }
+  const sizes = { hidden_size: width, intermediate_size: width, num_key_value_heads: 4, layer_types: null }
   await writeFile(path, JSON.stringify({ ...(await readJson(path)), ...sizes, ...change }))
   const config = qwen2Config(new Fields(await readJson(path), path))
   const model = qwen2(config)

@@ -1,0 +1,243 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { Parameter } from '../io/checkpoint.js'
+import {
+  attention,
+  linear,
+  rotaryAngles,
+  rotaryLookup,
+  rotate,
+  type AttentionMask,
+  type Linear,
+  type RopeScaling,
+  type Rotary,
+} from '../nn/index.js'
+import { astype, dynamicUpdateSlice, scan, typeOf, type TensorTree } from '../xla/index.js'
+import type { CausalModel, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
+import type { DecoderConfig } from './decoderConfig.js'
+
+/** What tells one decoder from another. */
+export interface Decoder<Layer> {
+  /** The class in Hugging Face's `architectures`. */
+  architecture: string
+  config: DecoderConfig
+  /** Leaves of one layer's weights, below `model.layers.*`, and their shapes. */
+  layerShapes: Record<string, number[]>
+  /** One layer, x [B, T, C] → [B, T, C]. */
+  layer(x: tf.Tensor, weights: Layer, rotary: Rotary, attend: Attend): tf.Tensor
+  /** The norm before the head. */
+  norm(x: tf.Tensor, weight: tf.Tensor): tf.Tensor
+  /** Factor of the embeddings. Default 1. */
+  embeddingScale?: number
+  /** Factor of the products of queries and keys. Default 1/√D. */
+  attentionScale?: number
+  /** Rotary embedding of sliding layers. Default: that of the others. */
+  slidingRope?: Rope
+  /** Logits x become softcap · tanh(x / softcap). */
+  softcap?: number
+}
+
+interface Rope {
+  theta: number
+  scaling?: RopeScaling
+}
+
+/** The angles of full layers and of sliding ones. */
+type Angles = { full: Rotary; sliding: Rotary }
+
+/** Rotated queries [B, T, H, D], rotated keys and values [B, K, T, D] → what heads mix from values [B, T, H·D]. */
+export type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor
+
+/** The weight tree. */
+interface DecoderWeights {
+  embed_tokens: { weight: tf.Tensor } // [V, C]
+  layers: TensorTree // each tensor [L, …]
+  norm: { weight: tf.Tensor } // [C]
+  lm_head?: Linear // [V, C]; absent if tied to the embedding
+}
+
+/** A causal language model of embedding, layers of one structure, norm and head; layers may differ in how far they see and in their
+ * rotary embedding. Computes in the type of its weights; norms, angles, softmax and logits in f32. */
+export function decoder<Layer>(
+  parts: Decoder<Layer>,
+  { gradient_checkpointing = true }: ModelOptions = {},
+): CausalModel {
+  const { config, attentionScale: scale, embeddingScale, softcap } = parts
+  const { num_hidden_layers: L, sliding_window: window } = config
+  const D = headSize(config)
+  const slides = Array.from({ length: L }, (_, i) => config.layer_types?.[i] === 'sliding_attention')
+  const mixed = new Set(slides).size > 1
+
+  const weightsOf = (tree: TensorTree) => tree as unknown as DecoderWeights
+  const finish = (w: DecoderWeights, x: tf.Tensor) => parts.norm(x, w.norm.weight) // [B, T, C]
+
+  function embed(w: DecoderWeights, ids: tf.Tensor): tf.Tensor {
+    const x = tf.gather(w.embed_tokens.weight, ids) // [B, T, C]
+    return embeddingScale === undefined ? x : tf.mul(x, astype(tf.scalar(embeddingScale), typeOf(x)))
+  }
+
+  function anglesOf(angles: (rope: Rope) => Rotary): Angles {
+    const full = angles({ theta: config.rope_theta, scaling: config.rope_scaling })
+    return { full, sliding: parts.slidingRope ? angles(parts.slidingRope) : full }
+  }
+
+  /** What a layer computes with by its kind; which it is, is data where one loop runs through both. */
+  function byKind(sliding: boolean | tf.Tensor, angles: Angles, mask: AttentionMask): [Rotary, AttentionMask] {
+    if (sliding === false) return [angles.full, mask]
+    if (sliding === true) return [angles.sliding, { ...mask, window }]
+    const pick = (slid: tf.Tensor, full: tf.Tensor) => (slid === full ? full : tf.where(sliding, slid, full))
+    const rotary = { cos: pick(angles.sliding.cos, angles.full.cos), sin: pick(angles.sliding.sin, angles.full.sin) }
+    return [rotary, { ...mask, window: pick(tf.scalar(window!, 'int32'), tf.scalar(UNBOUNDED, 'int32')) }]
+  }
+
+  /** All layers in one loop.
+   * @param keep what to keep of a layer's keys and values, each [B, K, T, D] */
+  function through<Kept extends KeyValueCache | null>(
+    w: DecoderWeights,
+    { input_ids, attention_mask, position_ids }: TokenInput,
+    keep: (keys: tf.Tensor, values: tf.Tensor) => Kept,
+    remat: boolean,
+  ): { hidden: tf.Tensor; kept: Kept } {
+    const positions = position_ids ?? tf.expandDims(tf.range(0, input_ids.shape[1]!, 1, 'int32'), 0)
+    const angles = anglesOf(({ theta, scaling }) => rotaryAngles(positions, D, theta, scaling))
+    const body = (x: tf.Tensor, one: { layer: TensorTree; sliding?: tf.Tensor }): [tf.Tensor, Kept] => {
+      const [rotary, mask] = byKind(one.sliding ?? slides[0]!, angles, { causal: true, keyMask: attention_mask })
+      let kept!: Kept
+      const next = parts.layer(x, one.layer as Layer, rotary, (q, k, v) => {
+        kept = keep(k, v)
+        return attention(q, k, v, mask, { scale })
+      })
+      return [next, kept]
+    }
+    const each = { layer: w.layers, ...(mixed ? { sliding: tf.tensor1d(slides, 'bool') } : {}) }
+    const [last, kept] = scan(body, embed(w, input_ids), each, { remat })
+    return { hidden: finish(w, last), kept }
+  }
+
+  return {
+    architecture: parts.architecture,
+    parameters: decoderParameters(config, parts.layerShapes),
+    ignored: /rotary_emb\.inv_freq$|^lm_head\.weight$/,
+    layers: L,
+    vocabulary: config.vocab_size,
+    context: config.max_position_embeddings,
+
+    hidden: (weights, input) => through(weightsOf(weights), input, () => null, gradient_checkpointing).hidden,
+
+    head(weights, hidden) {
+      const { lm_head, embed_tokens } = weightsOf(weights)
+      const logits = linear(hidden, lm_head ?? embed_tokens, { wide: true })
+      return softcap === undefined ? logits : tf.mul(tf.tanh(tf.div(logits, softcap)), softcap)
+    },
+
+    prefill(weights, input) {
+      const keep = (keys: tf.Tensor, values: tf.Tensor) => ({ keys: turned(keys), values })
+      const { hidden, kept } = through(weightsOf(weights), input, keep, false)
+      return { hidden, cache: kept }
+    },
+
+    layersOf: weights => weightsOf(weights).layers,
+
+    // Layer by layer, not scanned: each reads its weights and writes its cache where they lie.
+    decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
+      const w = weightsOf(weights)
+      const angles = anglesOf(({ theta, scaling }) => rotaryLookup(position_ids, visible.shape[1]!, D, theta, scaling))
+      const written: KeyValueCache[] = []
+      const last = layers.reduce<tf.Tensor>(
+        (x, layer, i) => {
+          const place = slides[i] ? { causal: true, offset: at } : {} // a window needs it; what is visible came before
+          const [rotary, mask] = byKind(slides[i]!, angles, { ...place, keyMask: visible })
+          return parts.layer(x, layer as Layer, rotary, (q, k, v) => {
+            const keys = dynamicUpdateSlice(caches[i]!.keys, turned(k), [0, 0, 0, at]) // [B, K, D, S]
+            const values = dynamicUpdateSlice(caches[i]!.values, v, [0, 0, at, 0]) // [B, K, S, D]
+            written.push({ keys, values })
+            return attention(q, turned(keys), values, mask, { scale })
+          })
+        },
+        embed(w, input_ids),
+      )
+      return { hidden: finish(w, last), caches: written }
+    },
+  }
+}
+
+/** The window of a layer without one. */
+const UNBOUNDED = 2 ** 30
+
+/** Keys [B, K, T, D] as they lie in a cache, [B, K, D, T], and back. */
+const turned = (keys: tf.Tensor) => tf.transpose(keys, [0, 1, 3, 2])
+
+/** D. */
+export const headSize = ({ head_dim, hidden_size, num_attention_heads }: DecoderConfig): number =>
+  head_dim ?? hidden_size / num_attention_heads
+
+/** Projections of attention; norms of query and key heads where the model has them. */
+export interface SelfAttention {
+  q_proj: Linear // [H·D, C]
+  k_proj: Linear // [K·D, C]
+  v_proj: Linear // [K·D, C]
+  o_proj: Linear // [C, H·D]
+  q_norm?: { weight: tf.Tensor } // [D]
+  k_norm?: { weight: tf.Tensor } // [D]
+}
+
+/** Projections to heads, norms, rotation, attention, projection back.
+ * @param x [B, T, C]
+ * @param size D */
+export function selfAttention(
+  x: tf.Tensor,
+  { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm }: SelfAttention,
+  size: number,
+  norm: (x: tf.Tensor, weight: tf.Tensor) => tf.Tensor,
+  rotary: Rotary,
+  attend: Attend,
+): tf.Tensor {
+  const [b, t] = x.shape as [number, number]
+  const heads = (p: Linear) => tf.reshape(linear(x, p), [b, t, -1, size])
+  const turn = (h: tf.Tensor, n?: { weight: tf.Tensor }) => rotate(n ? norm(h, n.weight) : h, rotary)
+  const q = turn(heads(q_proj), q_norm) // [B, T, H, D]
+  const k = tf.transpose(turn(heads(k_proj), k_norm), [0, 2, 1, 3]) // [B, K, T, D]
+  const v = tf.transpose(heads(v_proj), [0, 2, 1, 3]) // [B, K, T, D]
+  return linear(attend(q, k, v), o_proj)
+}
+
+/** Shapes of attention and MLP in one layer.
+ * @param biases projections with a bias
+ * @param headNorms whether heads of queries and keys are normed */
+export function layerShapes(
+  config: DecoderConfig,
+  { biases, headNorms }: { biases: readonly string[]; headNorms: boolean },
+): Record<string, number[]> {
+  const { hidden_size: C, intermediate_size: I, num_attention_heads: H, num_key_value_heads: K } = config
+  const D = headSize(config)
+  const matrices: [name: string, out: number, size: number][] = [
+    ['self_attn.q_proj', H * D, C],
+    ['self_attn.k_proj', K * D, C],
+    ['self_attn.v_proj', K * D, C],
+    ['self_attn.o_proj', C, H * D],
+    ['mlp.gate_proj', I, C],
+    ['mlp.up_proj', I, C],
+    ['mlp.down_proj', C, I],
+  ]
+  const shapes: Record<string, number[]> = {}
+  for (const [name, out, size] of matrices) {
+    shapes[`${name}.weight`] = [out, size]
+    if (biases.some(end => name.endsWith(end))) shapes[`${name}.bias`] = [out]
+  }
+  return headNorms ? { ...shapes, 'self_attn.q_norm.weight': [D], 'self_attn.k_norm.weight': [D] } : shapes
+}
+
+function decoderParameters(config: DecoderConfig, layer: Record<string, number[]>): Parameter[] {
+  const { vocab_size: V, hidden_size: C, num_hidden_layers: layers, tie_word_embeddings } = config
+  const stacked = Object.entries(layer).map(([name, shape]) => ({
+    name: `model.layers.*.${name}`,
+    path: `layers.${name}`,
+    shape,
+    layers,
+  }))
+  return [
+    { name: 'model.embed_tokens.weight', path: 'embed_tokens.weight', shape: [V, C] },
+    ...stacked,
+    { name: 'model.norm.weight', path: 'norm.weight', shape: [C] },
+    ...(tie_word_embeddings ? [] : [{ name: 'lm_head.weight', path: 'lm_head.weight', shape: [V, C] }]),
+  ]
+}
