@@ -1,10 +1,10 @@
-/* Makes data/models/wide-kontext: a FLUX.1 Kontext that edits pictures of 64 × 64 pixels with things placed anywhere (freeScenes) in eleven
- * ways, and follows some of its instructions: its training was stopped early.
+/* Makes a FLUX.1 Kontext that edits pictures of 64 × 64 pixels with things placed anywhere (freeScenes) in eleven ways. Not yet run to its
+ * end; no weights are shipped (docs/kontext.md tells how far it came).
  *
  *   node dist/data/make/wideKontext.js [--seed 1] [--out data/models/wide-kontext] [--stage autoencoder|edits]
  *
  * Two stages, each leaving a pipeline that loads; `--stage` begins with one. (1) The autoencoder learns to draw scenes. (2) Transformer
- * and text encoders learn together to edit, at a constant rate; with more steps they would learn more. */
+ * and text encoders learn together to edit, at a constant rate: where training is stopped is how skilled the base is. */
 import { parseArgs } from 'node:util'
 import { freeScenes, type RgbImage, type Rng } from '../../src/datasets/index.js'
 import { drawThings, LIGHTS, renderFreeScene, type Light } from '../../src/datasets/freeScenes.js'
@@ -15,8 +15,8 @@ import { kontextConfigs, trainAutoencoder, trainEdits, verifiedShare, writeDraft
 
 const POOL = 5_000 // edits that the latents are computed of once
 const STAGES = {
-  autoencoder: { steps: 1200, batch: 16, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
-  edits: { steps: 3000, batch: 32, rate: { learning_rate: 1e-3, lr_scheduler_type: 'constant_with_warmup', warmup_steps: 100 } }, // prettier-ignore
+  autoencoder: { steps: 4000, batch: 16, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
+  edits: { steps: 4000, batch: 64, rate: { learning_rate: 1.5e-3, lr_scheduler_type: 'constant_with_warmup', warmup_steps: 100 } }, // prettier-ignore
 } as const satisfies Record<string, Stage>
 
 const configs = kontextConfigs({
