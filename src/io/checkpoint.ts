@@ -48,10 +48,13 @@ export async function openCheckpoint(dir: string, stem = 'model'): Promise<Tenso
 }
 
 /** The same tensors, with `prefix` taken off the names that have it: some versions of a library write it, others do not. */
-export function withoutPrefix(source: TensorSource, prefix: string): TensorSource {
-  const short = (name: string) => (name.startsWith(prefix) ? name.slice(prefix.length) : name)
-  const stored = new Map([...source.tensors.keys()].map(name => [short(name), name]))
-  const tensors = new Map([...source.tensors].map(([name, info]) => [short(name), info]))
+export const withoutPrefix = (source: TensorSource, prefix: string): TensorSource =>
+  renamed(source, name => (name.startsWith(prefix) ? name.slice(prefix.length) : name))
+
+/** The same tensors under other names. */
+export function renamed(source: TensorSource, rename: (name: string) => string): TensorSource {
+  const stored = new Map([...source.tensors.keys()].map(name => [rename(name), name]))
+  const tensors = new Map([...source.tensors].map(([name, info]) => [rename(name), info]))
   return { ...source, tensors, read: name => source.read(stored.get(name)!) }
 }
 
@@ -104,14 +107,20 @@ async function readNf4(source: TensorSource, names: readonly string[], shape: nu
   return stacked
 }
 
-/** Writes a tree under its checkpoint names, a tensor at a time. */
+/** Writes a tree under its checkpoint names, a tensor at a time.
+ * @param options.beside tensors of another file that are written as they are */
 export async function saveWeights(
   file: string,
   weights: TensorTree,
   parameters: readonly Parameter[],
-  options: { layers?: number; dtype?: 'F32' | 'BF16'; metadata?: Record<string, string> },
+  options: {
+    layers?: number
+    dtype?: 'F32' | 'BF16'
+    metadata?: Record<string, string>
+    beside?: { source: TensorSource; names: readonly string[] }
+  },
 ): Promise<void> {
-  const { layers, dtype = 'F32', metadata } = options
+  const { layers, dtype = 'F32', metadata, beside } = options
   let last: { path: string; data: Float32Array } | undefined
   const stored: Record<string, StoredTensor> = {}
   for (const parameter of parameters) {
@@ -127,6 +136,8 @@ export async function saveWeights(
         },
       }
   }
+  for (const name of beside?.names ?? [])
+    stored[name] = { dtype, shape: beside!.source.tensors.get(name)!.shape, data: () => beside!.source.read(name) }
   await writeSafetensors(file, stored, { format: 'pt', ...metadata })
 }
 

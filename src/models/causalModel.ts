@@ -13,6 +13,10 @@ export interface CausalModel {
   readonly parameters: readonly Parameter[]
   /** Names that a checkpoint may hold besides. */
   readonly ignored?: RegExp
+  /** Parts of a checkpoint that this model is not, such as a vision tower; what is saved has them as they were. */
+  readonly others?: RegExp
+  /** The name in `parameters` of a tensor that checkpoints call otherwise. */
+  nameOf?(stored: string): string
   readonly layers: number // L
   readonly vocabulary: number // V
   /** Longest sequence that the model was made for, in tokens. */

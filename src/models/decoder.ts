@@ -20,6 +20,8 @@ export interface Decoder<Layer> {
   /** The class in Hugging Face's `architectures`. */
   architecture: string
   config: DecoderConfig
+  /** What checkpoints put before the names of all but the head. Default `model`. */
+  prefix?: string
   /** Leaves of one layer's weights, below `model.layers.*`, and their shapes. */
   layerShapes: Record<string, number[]>
   /** One layer, x [B, T, C] → [B, T, C]. */
@@ -115,7 +117,7 @@ export function decoder<Layer>(
 
   return {
     architecture: parts.architecture,
-    parameters: decoderParameters(config, parts.layerShapes),
+    parameters: decoderParameters(config, parts.layerShapes, parts.prefix),
     ignored: /rotary_emb\.inv_freq$|^lm_head\.weight$/,
     layers: L,
     vocabulary: config.vocab_size,
@@ -226,18 +228,18 @@ export function layerShapes(
   return headNorms ? { ...shapes, 'self_attn.q_norm.weight': [D], 'self_attn.k_norm.weight': [D] } : shapes
 }
 
-function decoderParameters(config: DecoderConfig, layer: Record<string, number[]>): Parameter[] {
+function decoderParameters(config: DecoderConfig, layer: Record<string, number[]>, prefix = 'model'): Parameter[] {
   const { vocab_size: V, hidden_size: C, num_hidden_layers: layers, tie_word_embeddings } = config
   const stacked = Object.entries(layer).map(([name, shape]) => ({
-    name: `model.layers.*.${name}`,
+    name: `${prefix}.layers.*.${name}`,
     path: `layers.${name}`,
     shape,
     layers,
   }))
   return [
-    { name: 'model.embed_tokens.weight', path: 'embed_tokens.weight', shape: [V, C] },
+    { name: `${prefix}.embed_tokens.weight`, path: 'embed_tokens.weight', shape: [V, C] },
     ...stacked,
-    { name: 'model.norm.weight', path: 'norm.weight', shape: [C] },
+    { name: `${prefix}.norm.weight`, path: 'norm.weight', shape: [C] },
     ...(tie_word_embeddings ? [] : [{ name: 'lm_head.weight', path: 'lm_head.weight', shape: [V, C] }]),
   ]
 }

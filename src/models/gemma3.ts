@@ -68,8 +68,9 @@ export function gemma3Config(fields: Fields): Gemma3Config {
 
 /** Gemma3ForCausalLM: norms before and after attention and MLP, normed heads of queries and keys, one layer in some that sees
  * everything among layers with a window, each kind with a rotary embedding of its own.
+ * @param prefix what checkpoints put before the names of all but the head
  * @source transformers 5.23, models/gemma3/modeling_gemma3.py; arXiv 2503.19786 */
-export function gemma3(config: Gemma3Config, options?: ModelOptions): CausalModel {
+export function gemma3(config: Gemma3Config, options?: ModelOptions, prefix?: string): CausalModel {
   const { hidden_size: C, rms_norm_eps: eps } = config
 
   /** Scales by 1 + w; rounded to x's type at the end, where Llama's norm rounds before it scales. */
@@ -82,6 +83,7 @@ export function gemma3(config: Gemma3Config, options?: ModelOptions): CausalMode
     {
       architecture: 'Gemma3ForCausalLM',
       config,
+      prefix,
       layerShapes: {
         'input_layernorm.weight': [C],
         ...layerShapes(config, {
@@ -108,4 +110,22 @@ export function gemma3(config: Gemma3Config, options?: ModelOptions): CausalMode
     },
     options,
   )
+}
+
+/** The language model of a Gemma3ForConditionalGeneration, for text alone. Its tensors have the names of transformers' module, by which
+ * PEFT calls them; files may have older ones. */
+export function gemma3Language(config: Gemma3Config, options?: ModelOptions): CausalModel {
+  const model = gemma3(config, options, 'model.language_model')
+  const others = /^(model\.)?(vision_tower|multi_modal_projector)\./
+  const older = { 'language_model.model.': 'model.language_model.', 'language_model.lm_head.': 'lm_head.' }
+  return {
+    ...model,
+    architecture: 'Gemma3ForConditionalGeneration',
+    ignored: new RegExp(`${model.ignored!.source}|${others.source}`),
+    others,
+    nameOf(stored) {
+      const found = Object.entries(older).find(([prefix]) => stored.startsWith(prefix))
+      return found ? found[1] + stored.slice(found[0].length) : stored
+    },
+  }
 }

@@ -10,7 +10,7 @@ export {
 export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js'
 export type { CausalModel, DecodeStep, KeyValueCache, TokenInput } from './causalModel.js'
 export type { DecoderConfig, LayerType } from './decoderConfig.js'
-export { gemma3, gemma3Config, type Gemma3Config } from './gemma3.js'
+export { gemma3, gemma3Config, gemma3Language, type Gemma3Config } from './gemma3.js'
 export { llama, llamaConfig, mistral, mistralConfig, type LlamaConfig } from './llama.js'
 export { loadCausalModel } from './loadCausalModel.js'
 export { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
-import { loadWeights, openCheckpoint, type Parameter, type WeightType } from '../io/checkpoint.js'
+import { loadWeights, openCheckpoint, renamed, type Parameter, type WeightType } from '../io/checkpoint.js'
 import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
-import { gemma3, gemma3Config } from './gemma3.js'
+import { gemma3, gemma3Config, gemma3Language } from './gemma3.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 import { qwen3, qwen3Config } from './qwen3.js'
@@ -20,7 +20,8 @@ export async function loadCausalModel(
   try {
     const { layers, ignored, parameters } = model
     const quantized = options.quantization ? layerMatrix : () => false
-    const weights = await loadWeights(source, parameters, { layers, ignore: ignored, dtype: options.dtype, quantized })
+    const named = model.nameOf ? renamed(source, model.nameOf) : source
+    const weights = await loadWeights(named, parameters, { layers, ignore: ignored, dtype: options.dtype, quantized })
     return { model, weights }
   } finally {
     await source.close()
@@ -32,6 +33,8 @@ export const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') &&
 
 function causalModel(fields: Fields, options: ModelOptions): CausalModel {
   switch (fields.get('model_type')) {
+    case 'gemma3':
+      return gemma3Language(gemma3Config(fields.within('text_config')), options)
     case 'gemma3_text':
       return gemma3(gemma3Config(fields), options)
     case 'llama':
@@ -43,13 +46,14 @@ function causalModel(fields: Fields, options: ModelOptions): CausalModel {
     case 'qwen3':
       return qwen3(qwen3Config(fields), options)
     default:
-      return fields.fail('model_type', '"gemma3_text", "llama", "mistral", "qwen2" or "qwen3"')
+      return fields.fail('model_type', '"gemma3", "gemma3_text", "llama", "mistral", "qwen2" or "qwen3"')
   }
 }
 
 /** Classes that {@link loadCausalModel} reads. */
 export const CAUSAL_CLASSES = [
   'Gemma3ForCausalLM',
+  'Gemma3ForConditionalGeneration',
   'LlamaForCausalLM',
   'MistralForCausalLM',
   'Qwen2ForCausalLM',

@@ -6,6 +6,7 @@ import { Fields, readFields } from '../io/json.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
 import { disposeTree, isNf4, random, tensorsOf, type TensorTree } from '../xla/index.js'
+import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 import type { ForwardModel } from './forwardModel.js'
 
@@ -193,10 +194,13 @@ export function mergeAdapter(weights: TensorTree): TensorTree {
 export async function saveMerged(
   file: string,
   weights: TensorTree,
-  { parameters, layers }: Pick<Base, 'parameters' | 'layers'>,
+  { parameters, layers, others }: Pick<Base, 'parameters' | 'layers'> & Pick<CausalModel, 'others'>,
+  from?: string,
 ): Promise<void> {
+  const source = others && from !== undefined ? await openCheckpoint(from) : undefined
+  const beside = source && { source, names: [...source.tensors.keys()].filter(name => others!.test(name)) }
   const merged = mergeAdapter(weights)
-  await saveWeights(file, merged, parameters, { layers })
+  await saveWeights(file, merged, parameters, { layers, beside }).finally(() => source?.close())
   const kept = new Set(tensorsOf(weights))
   disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
 }

@@ -259,7 +259,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     await copyIfThere(from, dir, 'generation_config.json')
     const config = { ...(await readJson(join(from, 'config.json'))), torch_dtype: undefined, dtype: 'float32' }
     await writeFile(join(dir, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
-    await saveMerged(join(dir, 'model.safetensors'), this.#whole(this.weights), model)
+    await saveMerged(join(dir, 'model.safetensors'), this.#whole(this.weights), model, from)
   }
 
   dispose(): void {

@@ -7,6 +7,7 @@ import { readJson } from '../../src/io/json.js'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { loadTokenizer, type Message } from '../../src/io/tokenizer.js'
 import { loadAdapter, loadCausalModel, mergeAdapter, saveAdapter, type CausalModel } from '../../src/models/index.js'
+import { loadPolicy } from '../../src/policies/index.js'
 import { overlay } from '../../src/policies/overlay.js'
 import { generate, positionsOf } from '../../src/sampling/generate.js'
 import { disposeTree, random, start, tensorsOf, withTensors, type TensorTree } from '../../src/xla/index.js'
@@ -167,6 +168,25 @@ describe('decoders', function () {
         await checkGeneration(model, weights, [name, variant, 'greedy'].filter(Boolean).join('.'))
         disposeTree(weights)
       }))
+
+  it('are read from a checkpoint with a vision tower, which is saved with them', async () => {
+    const wanted = await stored('gemma3_vision.adapter')
+    const policy = await loadPolicy(fixture('gemma3_vision'), { adapter: fixture('gemma3_vision_adapter') })
+    const whole = overlay(policy.weights.frozen, policy.weights.trainable)
+    assert.ok(apart(await logits(policy.model, whole), wanted) < PARITY)
+    const dir = await mkdtemp(join(tmpdir(), 'vision-'))
+    await policy.save(dir, { merge: true })
+    const merged = await loadPolicy(dir)
+    assert.ok(apart(await logits(merged.model, merged.weights.trainable), wanted) < PARITY)
+    const files = [dir, fixture('gemma3_vision')].map(d => join(d, 'model.safetensors'))
+    const [saved, before] = [await openSafetensors(files[0]!), await openSafetensors(files[1]!)]
+    const others = [...before.tensors.keys()].filter(name => !name.startsWith('language_model.'))
+    assert.ok(others.length > 10 && saved.tensors.size === before.tensors.size)
+    for (const name of others) assert.deepEqual(await saved.read(name), await before.read(name), name)
+    policy.dispose()
+    merged.dispose()
+    await Promise.all([saved.close(), before.close(), rm(dir, { recursive: true })])
+  })
 
   it('have a gradient that finite differences confirm, through layers of both kinds', async () => {
     const { model, weights } = await loadCausalModel(fixture('gemma3'))
