@@ -36,6 +36,7 @@ describe('grpo', function () {
   const lossTypes: [GrpoLossType, Partial<GrpoConfig>][] = [
     ['dapo', { beta: 0.01 }],
     ['grpo', { importance_sampling_level: 'sequence' }],
+    ['vespo', { top_entropy_quantile: 0.7, entropy_coef: 1e-3, off_policy_mask_threshold: 0.5, num_iterations: 2 }],
     ['reinforce', { baseline: 'batch' }],
     ['reinforce', { baseline: 'moving' }],
   ]

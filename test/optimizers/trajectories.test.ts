@@ -20,6 +20,8 @@ import { tensorsOf, typeOf } from '../../src/xla/index.js'
 import { weighted } from '../../src/rewards/index.js'
 
 const MODEL = 'data/models/tiny-qwen2'
+const FIXTURES = 'test/fixtures/optimizers'
+const ADAPTER = `${FIXTURES}/trl_adapter`
 /** Steps agree to this share of the value: float32 sums in another order, and what ten updates make of the difference. */
 const RELATIVE = 1e-4
 /** Smaller values are compared as if they were of this size: losses and margins are differences of numbers of size 1. */
@@ -46,11 +48,12 @@ interface Recorded {
   optimizer: 'dpo' | 'sft' | 'grpo'
   config: Record<string, unknown>
   rows: Record<string, unknown>[]
+  adapter: boolean
   drawn?: Drawn[]
   log: Record<string, number>[]
 }
 
-const { made_by, runs } = JSON.parse(readFileSync('test/fixtures/optimizers/trl_trajectories.json', 'utf8')) as {
+const { made_by, runs } = JSON.parse(readFileSync(`${FIXTURES}/trl_trajectories.json`, 'utf8')) as {
   made_by: { stride: number }
   runs: Record<string, Recorded>
 }
@@ -115,27 +118,34 @@ function start(policy: LanguagePolicy, recorded: Recorded, state?: TrainState): 
 
 /** ‖w − w_TRL‖ / ‖w_TRL − w₀‖ over the entries that the fixture keeps. */
 async function apart(policy: LanguagePolicy, name: string): Promise<number> {
+  const { adapter } = runs[name]!
+  const [from, file, stride] = adapter ? [ADAPTER, 'adapter_model', 1] : [MODEL, 'model', made_by.stride]
   const dir = await mkdtemp(join(tmpdir(), 'trajectory-'))
   await policy.save(dir)
-  const [before, after, moved] = await Promise.all(
-    [`${MODEL}/model.safetensors`, `${dir}/model.safetensors`, 'test/fixtures/optimizers/trl_trajectories.safetensors'].map(openSafetensors), // prettier-ignore
-  ) as [TensorSource, TensorSource, TensorSource] // prettier-ignore
+  const paths = [
+    `${from}/${file}.safetensors`,
+    `${dir}/${file}.safetensors`,
+    `${FIXTURES}/trl_trajectories.safetensors`,
+  ]
+  const sources = await Promise.all(paths.map(openSafetensors))
+  const [before, after, moved] = sources as [TensorSource, TensorSource, TensorSource]
   let [difference, distance] = [0, 0]
   for (const tensor of after.tensors.keys()) {
-    const [w0, w, expected] = [await before.read(tensor), await after.read(tensor), await moved.read(`${name}/${tensor}`)] // prettier-ignore
+    const [w0, w] = [await before.read(tensor), await after.read(tensor)]
+    const expected = await moved.read(`${name}/${tensor}`)
     expected.forEach((move, i) => {
-      const ours = w[i * made_by.stride]! - w0[i * made_by.stride]!
+      const ours = w[i * stride]! - w0[i * stride]!
       difference += (ours - move) ** 2
       distance += move ** 2
     })
   }
-  await Promise.all([before, after, moved].map(source => source.close()))
+  await Promise.all(sources.map(source => source.close()))
   await rm(dir, { recursive: true })
   return Math.sqrt(difference / distance)
 }
 
 describe('trajectories', function () {
-  this.timeout(120_000)
+  this.timeout(300_000)
 
   it('with moments in 8 bits stay near those of float32, and go on from a state', async () => {
     const recorded = { ...runs['sft']!, config: { ...runs['sft']!.config, optim: 'adamw_8bit' } }
@@ -152,7 +162,8 @@ describe('trajectories', function () {
 
   for (const [name, recorded] of Object.entries(runs))
     it(`${name}: ten steps as TRL's trainer does them`, async () => {
-      const policy = await loadPolicy(MODEL, { gradient_checkpointing: false })
+      const adapter = recorded.adapter ? { adapter: ADAPTER } : {}
+      const policy = await loadPolicy(MODEL, { gradient_checkpointing: false, ...adapter })
       const run = await start(policy, recorded).done()
       const undivided = name === 'grpo_off_policy' ? UNDIVIDED : []
       const metrics = [...METRICS[recorded.optimizer], ...undivided]
