@@ -6,7 +6,7 @@ import type { AdamwState } from './adamw.js'
 
 /** Entries that share a scale. */
 const BLOCK = 256
-/** Smaller tensors, and embeddings, stay in float32, as in bitsandbytes and transformers' Trainer. */
+/** Smaller tensors, and embeddings, stay in float32, as in bitsandbytes and transformers' Trainer; here the layers of a model are one tensor. */
 const SMALLEST = 4096
 
 /** A tree of moments with a byte for each entry: its place in a map of 256 numbers in units of its block's largest. Where a tensor

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
-import { adamw, adamwState } from '../../src/optimizers/index.js'
+import { adamw, adamwState, sft, type TrainState } from '../../src/optimizers/index.js'
+import type { Policy, Weights } from '../../src/policies/policy.js'
 import { quantizeMoments, restoreMoments } from '../../src/optimizers/eightBit.js'
 import { dynamicMap } from '../../src/xla/nf4.js'
 import { jit, start, tensorsOf, typeOf, type TensorTree } from '../../src/xla/index.js'
@@ -29,6 +30,9 @@ const entries = (step: number) =>
     ),
     [ROWS, COLUMNS],
   )
+
+/** What the toy below learns. */
+const entries64 = () => tf.reshape(tf.slice(tf.reshape(entries(1), [-1]), [0], [4096]), [64, 64])
 
 describe('eightBit', () => {
   let expected: TensorSource
@@ -65,6 +69,29 @@ describe('eightBit', () => {
       const scales = await expected.read(`${moment}.absmax`)
       absmax.w.dataSync().forEach((x, i) => assert.ok(Math.abs(x / scales[i]! - 1) < 1e-5, `${moment}.absmax ${i}`))
     }
+  })
+
+  it('trains with them, and goes on from a state', async () => {
+    const policy = () => ({
+      weights: { trainable: { w: tf.zeros([64, 64]) }, frozen: {} },
+      reference: { trainable: {}, frozen: {} },
+      encode: (prompts: readonly unknown[]) => ({ x: tf.ones([prompts.length]) }),
+      score: ({ trainable }: Weights, outputs: TensorTree) => {
+        const distance = tf.sum(tf.squaredDifference((trainable as { w: tf.Tensor }).w, entries64()))
+        const { x } = outputs as { x: tf.Tensor }
+        return { score: tf.neg(tf.mul(x, distance)), length: x }
+      },
+    })
+    const rows = [{ prompt: 0, completion: 0 }]
+    const config = { optim: 'adamw_8bit', max_steps: 60, learning_rate: 0.05, per_device_train_batch_size: 1 } as const
+    const make = (state?: TrainState) => sft(policy() as unknown as Policy, rows, config, state)
+    const whole = await make().done()
+    assert.ok((whole.rows.at(-1)!['loss'] as number) < 1e-3 * (whole.rows[0]!['loss'] as number))
+    const first = make()
+    for await (const { step } of first) if (step === 20) break
+    assert.ok(tensorsOf(first.state.v).some(t => typeOf(t) === 'u8'))
+    const second = await make(first.state).done()
+    assert.deepEqual(second.rows.map(row => row['loss']), whole.rows.slice(20).map(row => row['loss'])) // prettier-ignore
   })
 
   it('keeps small tensors and embeddings in float32', () => {
