@@ -15,7 +15,9 @@ export function initWeights(
   start: (parameter: Parameter) => Start | undefined = () => undefined,
 ): TensorTree {
   const starts = parameters.map(parameter => start(parameter) ?? usual(parameter))
-  const shapes = parameters.map(({ shape, layers }) => (layers === undefined ? shape : [layers, ...shape]))
+  const shapes = parameters.map(({ name, shape, layers }) =>
+    layers === undefined || !name.includes('*') ? shape : [layers, ...shape],
+  )
   const normals = drawEach(
     shapes.filter((_, i) => 'std' in starts[i]!),
     size => random.normal(key, [size]),
