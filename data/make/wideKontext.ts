@@ -15,15 +15,15 @@ import { kontextConfigs, trainAutoencoder, trainEdits, verifiedShare, writeDraft
 
 const POOL = 5_000 // edits that the latents are computed of once
 const STAGES = {
-  autoencoder: { steps: 4000, batch: 16, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
+  autoencoder: { steps: 1500, batch: 16, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
   edits: { steps: 4000, batch: 64, rate: { learning_rate: 1.5e-3, lr_scheduler_type: 'constant_with_warmup', warmup_steps: 100 } }, // prettier-ignore
 } as const satisfies Record<string, Stage>
 
 const configs = kontextConfigs({
   side: 64,
-  block_out_channels: [8, 16, 32, 48],
+  block_out_channels: [16, 32, 32],
   norm_num_groups: 2, // as many as channels would take the light from a picture
-  latent_channels: 12,
+  latent_channels: 6,
   num_layers: 1,
   num_single_layers: 2,
   num_attention_heads: 3,
