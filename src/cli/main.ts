@@ -5,8 +5,11 @@ import type { Command } from './command.js'
 const COMMANDS: Record<string, () => Promise<Command>> = {
   doctor: async () => (await import('./doctor.js')).doctorCommand,
   estimate: async () => (await import('./estimate.js')).estimateCommand,
+  evaluate: async () => (await import('./evaluate.js')).evaluateCommand,
   forward: async () => (await import('./forward.js')).forwardCommand,
   generate: async () => (await import('./generate.js')).generateCommand,
+  score: async () => (await import('./score.js')).scoreCommand,
+  train: async () => (await import('./train.js')).trainCommand,
 }
 
 /** Runs `rewardlab <command> …`.

@@ -46,6 +46,7 @@ export {
 export {
   initAdapter,
   loadAdapter,
+  loraDefaults,
   mergeAdapter,
   saveAdapter,
   saveMerged,

@@ -45,7 +45,8 @@ const FLUX_TARGETS = [
 ]
 const DEFAULT_TARGETS: Record<string, readonly string[]> = { FluxTransformer2DModel: FLUX_TARGETS }
 
-const defaults = ({ architecture }: Base): LoraConfig => ({
+/** What an adapter of an architecture is by default. */
+export const loraDefaults = (architecture = ''): LoraConfig => ({
   r: 8,
   lora_alpha: 8,
   target_modules: DEFAULT_TARGETS[architecture] ?? ['q_proj', 'v_proj'],
@@ -63,7 +64,7 @@ export interface Adapter {
  * @param seed of A
  * @throws Error for unknown fields, a rank below 1, or names that match no layer */
 export function initAdapter(model: Base, given: Partial<LoraConfig>, seed: number): Adapter {
-  const config = resolveConfig('LoraConfig', defaults(model), given)
+  const config = resolveConfig('LoraConfig', loraDefaults(model.architecture), given)
   if (!Number.isInteger(config.r) || config.r < 1)
     throw new Error(`LoraConfig: r is ${config.r}, needed an integer ≥ 1.`)
   const targets = targetsOf(model, config)
@@ -246,7 +247,7 @@ function adapterParameters(model: Base, targets: readonly Parameter[], r: number
 
 /** How many weights an adapter of a model has. */
 export function adapterSize(model: Base, given: Partial<LoraConfig>): number {
-  const config = resolveConfig('LoraConfig', defaults(model), given)
+  const config = resolveConfig('LoraConfig', loraDefaults(model.architecture), given)
   const parameters = adapterParameters(model, targetsOf(model, config), config.r)
   return parameters.reduce((sum, { shape, layers = 1 }) => sum + layers * shape[0]! * shape[1]!, 0)
 }

@@ -2,7 +2,7 @@
 export { grpo, grpoDefaults, resolveGrpoConfig, type GrpoConfig } from './grpo.js'
 export { srpo, srpoDefaults, resolveSrpoConfig, type SrpoConfig } from './srpo.js'
 export { dpo, dpoDefaults, resolveDpoConfig, type DpoConfig } from './dpo.js'
-export { sft, sftDefaults, type CompletionRow, type SftConfig } from './sft.js'
+export { sft, sftDefaults, resolveSftConfig, type CompletionRow, type SftConfig } from './sft.js'
 export type { PairRow, PromptRow } from './rollout.js'
 
 // Their mathematics

@@ -31,8 +31,7 @@ export function sft<Prompt, Output>(
   args: Partial<SftConfig> = {},
   state?: TrainState,
 ): Run {
-  const config = resolveConfig('SftConfig', sftDefaults, args)
-  checkTrainingConfig('SftConfig', config)
+  const config = resolveSftConfig(args)
   requireColumns(dataset, ['prompt', 'completion'], 'sft')
   const rowsPerStep = config.per_device_train_batch_size * config.gradient_accumulation_steps
   const draw = drawRows(dataset, config)
@@ -60,4 +59,12 @@ export function sft<Prompt, Output>(
       return { rows: { outputs }, drawn: rowsPerStep, metrics: {} }
     },
   })
+}
+
+/** Fills an SFT configuration and checks it.
+ * @throws naming the field */
+export function resolveSftConfig(given: Partial<SftConfig>): SftConfig {
+  const config = resolveConfig('SftConfig', sftDefaults, given)
+  checkTrainingConfig('SftConfig', config)
+  return config
 }

@@ -7,6 +7,7 @@ describe('rewardlab', () => {
     for (const [command, usage] of [
       ['doctor', /^Usage: rewardlab doctor/],
       ['forward', /^Usage: rewardlab forward MODEL_DIR IN\.safetensors OUT\.safetensors/],
+      ['train', /^Usage: rewardlab train CONFIG\.yaml/],
       ['generate', /^Usage: rewardlab generate MODEL_DIR --messages FILE\.jsonl[^]*--max_new_tokens N/],
     ] as const) {
       const { code, stdout } = await rewardlab([command, '--help'])
@@ -18,7 +19,7 @@ describe('rewardlab', () => {
 
   it('fails in one line with exit code 1, as JSON if asked to', async () => {
     const cases = [
-      [['dcotor'], 'unknown command "dcotor", needed one of doctor, estimate, forward, generate. See rewardlab --help.'],
+      [['dcotor'], 'unknown command "dcotor", needed one of doctor, estimate, evaluate, forward, generate, score, train. See rewardlab --help.'],
       [['forward', 'x'], 'found 1 arguments, needed 3: MODEL_DIR IN.safetensors OUT.safetensors. See --help.'],
       [['forward', 'x', 'y', 'z'], 'x/config.json: there is no such file, nor its folder. Check the path.'],
       [['generate', 'x', '--messages', 'y'], "y: cannot be read (ENOENT: no such file or directory, open 'y'). Needed a JSON lines file, plain or gzip."],

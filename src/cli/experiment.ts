@@ -1,0 +1,209 @@
+import { readFile } from 'node:fs/promises'
+import { parse } from 'yaml'
+import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
+import type { WeightType } from '../io/checkpoint.js'
+import {
+  dpoDefaults,
+  grpoDefaults,
+  resolveDpoConfig,
+  resolveGrpoConfig,
+  resolveSftConfig,
+  resolveSrpoConfig,
+  sftDefaults,
+  srpoDefaults,
+  type DpoConfig,
+} from '../optimizers/index.js'
+import { weighted, type WeightedRewards } from '../rewards/index.js'
+import { loraDefaults } from '../models/index.js'
+import { lookUp, mappingOf, textOf, without } from './named.js'
+import { resolveDataset, type DatasetConfig } from './namedDatasets.js'
+import { makeRewards, resolveRewards, type RewardConfig } from './namedRewards.js'
+
+/** What `train` and `evaluate` read from a YAML file. */
+export interface ExperimentConfig {
+  /** `sft`, `grpo`, `dpo` or `srpo`. */
+  optimizer: keyof typeof METHODS
+  /** Directory of a language model in Hugging Face's layout, or of a FluxKontextPipeline. */
+  model: string
+  /** Train an adapter: a fresh one of PEFT's fields, `{ r: 8 }`, or the directory of a stored one; null: train all weights. */
+  adapter: Record<string, unknown> | string | null
+  /** `nf4`: keep the frozen matrices in 4 bits (QLoRA). */
+  quantization: 'nf4' | null
+  /** How weights are kept and computed with: `float32` or `bfloat16`; an adapter stays in float32. */
+  dtype: WeightType
+  /** Keep each layer's input only, and compute the rest anew for the gradient. */
+  gradient_checkpointing: boolean
+  /** What is trained on: `{ path }` of rows with TRL's columns, or `{ name, … }`. */
+  dataset: DatasetConfig | null
+  /** Held-out rows to evaluate on, after the last step and each `eval_steps`. */
+  eval_dataset: DatasetConfig | null
+  /** Rewards by name: `{ use, weight, … }` with the options of what is used. For grpo, srpo, and dpo with `pairs: on_policy`. */
+  rewards: Record<string, RewardConfig>
+  /** The method's configuration, below. */
+  args: Args
+  /** Folder of the run: config.yaml, metrics.jsonl, samples.jsonl, model/. */
+  output_dir: string | null
+  /** Written by `train` into the folder's config.yaml; not read. */
+  versions: unknown
+}
+
+/** How held-out rows are evaluated; names and defaults are those of transformers and TRL. */
+export interface EvaluationConfig {
+  /** Evaluate each so many steps too; null: after the last only. */
+  eval_steps: number | null
+  /** Rows (completions) at a time. */
+  per_device_eval_batch_size: number
+  /** Completions a prompt; null: as `num_generations`. */
+  num_generations_eval: number | null
+}
+
+/** The arguments of a method, every one filled in, and how to evaluate. */
+export type Args = Readonly<Record<string, unknown>> & EvaluationConfig & { seed: number }
+
+export const experimentDefaults = {
+  optimizer: null,
+  model: null,
+  adapter: null,
+  quantization: null,
+  dtype: 'float32',
+  gradient_checkpointing: true,
+  dataset: null,
+  eval_dataset: null,
+  rewards: {},
+  args: {},
+  output_dir: null,
+  versions: null,
+}
+
+export const evaluationDefaults: EvaluationConfig = {
+  eval_steps: null,
+  per_device_eval_batch_size: 8,
+  num_generations_eval: null,
+}
+
+/** The methods: what their arguments are by default, and what fills and checks given ones. */
+export const METHODS = {
+  sft: { defaults: sftDefaults, resolve: (args: object) => resolveSftConfig(args) },
+  grpo: { defaults: grpoDefaults, resolve: (args: object) => resolveGrpoConfig(args) },
+  dpo: {
+    defaults: without(dpoDefaults, ['rewards']), // they stand beside args
+    resolve: (args: object, rewards: WeightedRewards | null) =>
+      without(resolveDpoConfig({ ...args, rewards }), ['rewards']) as Omit<DpoConfig, 'rewards'>,
+  },
+  srpo: {
+    defaults: srpoDefaults,
+    resolve: (args: object, rewards: WeightedRewards | null) => resolveSrpoConfig(args, rewards?.names ?? []),
+  },
+}
+
+/** A config with its rewards made. */
+export interface Experiment {
+  config: ExperimentConfig
+  rewards: WeightedRewards | null
+}
+
+/** Reads a training config, fills it and checks every field. No data and no weights are read.
+ * @param sets changes such as `args.max_steps=10`, the values in YAML
+ * @throws Error naming the field that is unknown, does not fit, or contradicts another */
+export async function readExperiment(path: string, sets: readonly string[] = []): Promise<Experiment> {
+  const given = parseYaml(path, await readFile(path, 'utf8').catch(unreadable(path)))
+  for (const set of sets) assign(given, set)
+  return resolveExperiment(path, given)
+}
+
+/** The field `rewards` of a config, whatever else is in it.
+ * @throws as {@link readExperiment} */
+export async function readRewards(path: string): Promise<Record<string, RewardConfig>> {
+  const { rewards } = parseYaml(path, await readFile(path, 'utf8').catch(unreadable(path)))
+  return resolveRewards(`${path}: rewards`, rewards)
+}
+
+async function resolveExperiment(where: string, given: Record<string, unknown>): Promise<Experiment> {
+  const fields: Record<string, unknown> = resolveConfig<Record<string, unknown>>(where, experimentDefaults, given)
+  const optional = <T>(key: string, read: (value: unknown) => T): T | null =>
+    fields[key] === null ? null : read(fields[key])
+  const text = (key: string, example: string) => textOf(where, key, fields[key], example)
+
+  const optimizer = text('optimizer', 'grpo') as keyof typeof METHODS
+  const method = lookUp(where, 'optimizer', optimizer, METHODS)
+  const adapter = optional('adapter', value =>
+    typeof value === 'string' ? value : mappingOf(`${where}: adapter`, value),
+  )
+  if (typeof adapter === 'object' && adapter !== null) resolveConfig(`${where}: adapter`, loraDefaults(), adapter)
+  const quantization = optional('quantization', value => String(value)) as 'nf4' | null
+  if (quantization !== null) requireOneOf(where, 'quantization', quantization, ['nf4'])
+  if (quantization !== null && adapter === null)
+    throw new Error(`${where}: quantization is ${quantization} without an adapter, so that nothing could be trained. Add adapter: { r: 8 }.`) // prettier-ignore
+  const dtype = text('dtype', 'float32') as WeightType
+  requireOneOf(where, 'dtype', dtype, ['float32', 'bfloat16'])
+
+  const rewardConfigs = resolveRewards(`${where}: rewards`, fields['rewards'] ?? {})
+  const made = await makeRewards(`${where}: rewards`, rewardConfigs)
+  const rewards = Object.keys(made).length === 0 ? null : weighted(made)
+  if (optimizer === 'sft' && rewards !== null)
+    throw new Error(`${where}: rewards are given but optimizer is sft, which uses none. Leave them out, or use grpo.`)
+  if ((optimizer === 'grpo' || optimizer === 'srpo') && rewards === null)
+    throw new Error(`${where}: optimizer is ${optimizer} without rewards. Add for example rewards: { correct: exactAnswer }.`) // prettier-ignore
+
+  const eval_dataset = optional('eval_dataset', value => resolveDataset(`${where}: eval_dataset`, value, 'test'))
+  const args = resolveArgs(`${where}: args`, method, mappingOf(`${where}: args`, fields['args'] ?? {}), rewards)
+  if (args.eval_steps !== null && eval_dataset === null)
+    throw new Error(`${where}: args.eval_steps is ${args.eval_steps} without eval_dataset. Add one, or leave it out.`)
+
+  const config: ExperimentConfig = {
+    optimizer,
+    model: text('model', 'data/models/tiny-qwen2'),
+    adapter,
+    quantization,
+    dtype,
+    gradient_checkpointing: fields['gradient_checkpointing'] as boolean,
+    dataset: optional('dataset', value => resolveDataset(`${where}: dataset`, value, 'train')),
+    eval_dataset,
+    rewards: rewardConfigs,
+    args,
+    output_dir: optional('output_dir', () => text('output_dir', 'runs/first')),
+    versions: null,
+  }
+  return { config, rewards }
+}
+
+function resolveArgs(
+  where: string,
+  { defaults, resolve }: (typeof METHODS)[keyof typeof METHODS],
+  given: Record<string, unknown>,
+  rewards: WeightedRewards | null,
+): Args {
+  if ('rewards' in given) throw new Error(`${where}: rewards stand beside args, not in them. Move them out.`)
+  resolveConfig<Record<string, unknown>>(where, { ...defaults, ...evaluationDefaults }, given) // names and types
+  const own = Object.entries(given).filter(([key]) => key in evaluationDefaults)
+  const evaluation: EvaluationConfig = { ...evaluationDefaults, ...Object.fromEntries(own) }
+  for (const [key, value] of Object.entries(evaluation)) if (value !== null) requireWhole(where, key, Number(value), 1)
+  return { ...resolve(ownArgs(given), rewards), ...evaluation }
+}
+
+/** The arguments that are the method's own. */
+export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(evaluationDefaults))
+
+function parseYaml(path: string, text: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = parse(text)
+  } catch (error) {
+    throw new Error(`${path}: no YAML: ${(error as Error).message.split('\n')[0]}`, { cause: error })
+  }
+  return mappingOf(path, value)
+}
+
+const unreadable = (path: string) => (error: Error) => {
+  throw new Error(`${path}: cannot be read (${error.message}). Needed a training config.`, { cause: error })
+}
+
+/** Carries out `a.b=value`. */
+function assign(config: Record<string, unknown>, set: string): void {
+  const [, path, value] = /^([^=]+)=(.*)$/s.exec(set) ?? []
+  if (path === undefined) throw new Error(`--set ${set}: needs FIELD=VALUE, for example args.max_steps=10.`)
+  const keys = path.split('.')
+  let at = config
+  for (const key of keys.slice(0, -1)) at = mappingOf(`--set ${set}: ${key}`, (at[key] ??= {}))
+  at[keys.at(-1)!] = parse(value!) as unknown
+}

@@ -1,0 +1,86 @@
+import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
+import {
+  arithmeticProblems,
+  completionRows,
+  corruptedReplies,
+  editScenes,
+  freeScenes,
+  gsm8k,
+  imageEdits,
+  imagePreferences,
+  preferenceRows,
+  readRows,
+  transcriptPreferences,
+} from '../datasets/index.js'
+import { lookUp, mappingOf, named, textOf, type Named } from './named.js'
+
+/** A row of any data set: TRL's columns, and those that rewards read. */
+export type DataRow = Readonly<Record<string, unknown>>
+
+/** A data set as a config names it, every option filled in. */
+export interface DatasetConfig {
+  name: string
+  /** Take the first rows, so many; null: all. */
+  limit: number | null
+  [option: string]: unknown
+}
+
+type Rows = readonly object[] | Promise<readonly object[]>
+type Size = readonly [width: number, height: number] | null
+
+const generated = { size: 2000, seed: 1, split: 'train' as 'train' | 'dev' | 'test' }
+const pictures = { path: '', size: null as Size }
+
+/** What `name` may be, with options and defaults. */
+export const DATASETS: Readonly<Record<string, Named<Rows>>> = {
+  file: named({ path: '' }, readFile),
+  transcripts: named({ path: '' }, async ({ path }) => transcriptPreferences(await readRows(path))),
+  gsm8k: named({ path: '', instruction: null as string | null }, ({ path, instruction }) =>
+    gsm8k(path, instruction === null ? {} : { instruction }),
+  ),
+  imageEdits: named(pictures, ({ path, size }) => imageEdits(path, size ? { size } : {}).read()),
+  imagePreferences: named(pictures, ({ path, size }) => imagePreferences(path, size ? { size } : {}).read()),
+  arithmetic: named(generated, ({ split, ...options }) => arithmeticProblems(options)[split]),
+  arithmeticPairs: named(generated, arithmeticPairs),
+  editScenes: named(generated, ({ split, ...options }) => editScenes(options)[split]),
+  freeScenes: named(generated, ({ split, ...options }) => freeScenes(options)[split]),
+}
+
+/** Fills a field such as `{ path: pairs.jsonl }` or `{ name: arithmetic, size: 2000 }`, and checks it.
+ * @param split of generated data, where the field does not say
+ * @throws naming the option */
+export function resolveDataset(where: string, given: unknown, split: 'train' | 'test'): DatasetConfig {
+  const { name = 'file', limit = null, ...options } = mappingOf(where, given)
+  const { defaults } = lookUp(where, 'name', name, DATASETS)
+  const config: Record<string, unknown> = resolveConfig(
+    where,
+    { ...defaults, ...('split' in defaults && { split }) },
+    options,
+  )
+  if ('path' in config) textOf(where, 'path', config['path'], 'data/train.jsonl')
+  if ('split' in config) requireOneOf(where, 'split', String(config['split']), ['train', 'dev', 'test'])
+  if (limit !== null) requireWhole(where, 'limit', Number(limit), 1)
+  return { name: String(name), limit: limit === null ? null : Number(limit), ...config }
+}
+
+/** Reads or makes the rows.
+ * @throws naming file and line */
+export async function readDataset({ name, limit, ...options }: DatasetConfig): Promise<readonly DataRow[]> {
+  const rows = (await DATASETS[name]!.make(options)) as readonly DataRow[]
+  return limit === null ? rows : rows.slice(0, limit)
+}
+
+/** Rows in TRL's columns: preferences, completions to learn, or prompts, by the columns of the first. */
+async function readFile({ path }: { path: string }): Promise<readonly object[]> {
+  const rows = await readRows(path)
+  const has = (column: string) => rows[0]![column] !== undefined
+  if (has('chosen')) return preferenceRows(rows)
+  return has('messages') || has('completion') ? completionRows(rows) : rows
+}
+
+/** Arithmetic problems with the right reply, and one that takes the operation which the wording tempts to. */
+function arithmeticPairs({ split, ...options }: typeof generated) {
+  const problems = arithmeticProblems(options)[split]
+  const careless = corruptedReplies(problems, { seed: options.seed, operation: 1, misled: 1 })
+  return problems.map((row, i) => ({ ...row, chosen: row.completion, rejected: careless[i]!.completion }))
+}

@@ -1,0 +1,194 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { basename, dirname, join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { isRgbImage, writePng } from '../io/images.js'
+import { dpo, grpo, sft, srpo, type CompletionRow, type PromptRow, type Row, type Run } from '../optimizers/index.js'
+import type { Policy } from '../policies/index.js'
+import { createRun, type RunWriter } from '../runs/index.js'
+import { platform } from '../xla/index.js'
+import { parse, type Command } from './command.js'
+import { evaluatePolicy, type Metric } from './evaluate.js'
+import { ownArgs, readExperiment, type Experiment } from './experiment.js'
+import { readDataset, type DataRow } from './namedDatasets.js'
+import { openPolicy } from './openPolicy.js'
+import { textTable } from './textTable.js'
+
+export interface TrainOptions {
+  /** Replace a run that lies in output_dir. */
+  overwrite?: boolean
+  /** Ends the run after its current step; what there is is kept. */
+  signal?: AbortSignal
+  /** Called after each step. */
+  onRow?: (row: Row, steps: number) => void
+}
+
+export interface TrainResult {
+  output_dir: string
+  /** Directory of the weights: an adapter in PEFT's layout, or a model in Hugging Face's. */
+  model: string
+  /** Updates done, and asked for. */
+  step: number
+  steps: number
+  /** Of the last step. */
+  metrics: Row
+  /** Of the last evaluation, if there is an eval_dataset. */
+  evaluation: Metric[]
+}
+
+/** Trains what a config says into its output_dir: config.yaml, metrics.jsonl, samples.jsonl, model/.
+ * @throws Error if the folder exists; or what a step threw, after the weights before it were kept */
+export async function train(experiment: Experiment, options: TrainOptions = {}): Promise<TrainResult> {
+  const { config } = experiment
+  const { output_dir, dataset, eval_dataset } = config
+  if (output_dir === null || dataset === null)
+    throw new Error(`train: the config has no ${output_dir === null ? 'output_dir' : 'dataset'}, needed one.`)
+  if (existsSync(output_dir) && !options.overwrite)
+    throw new Error(`train: output_dir ${output_dir} exists. Name another, or pass --overwrite to replace that run.`)
+  const rows = await readDataset(dataset)
+  const heldOut = eval_dataset === null ? null : await readDataset(eval_dataset)
+  const policy = await openPolicy(config)
+  try {
+    const reference = heldOut?.some(row => 'chosen' in row) ? policy.reference : policy.weights // taken before training
+    const run = startRun(policy, rows, experiment)
+    const folder = createRun(basename(output_dir), { ...config, versions: versions() }, {
+      dir: dirname(output_dir),
+      existing: options.overwrite ? 'replace' : 'error',
+    }) // prettier-ignore
+    const model = join(output_dir, 'model')
+    let evaluation: Metric[] = []
+    const evaluated = async (row: Row): Promise<Row> => {
+      const due = row.step === run.steps || row.step % (config.args.eval_steps ?? Infinity) === 0
+      if (heldOut === null || !due) return row
+      evaluation = await evaluatePolicy(policy, reference, heldOut, experiment)
+      return { ...row, ...Object.fromEntries(evaluation.map(({ metric, mean }) => [`eval_${metric}`, mean])) }
+    }
+    try {
+      for await (const row of run) {
+        await logSamples(folder, run, row.step)
+        folder.log(await evaluated(row))
+        options.onRow?.(row, run.steps)
+        if (options.signal?.aborted) break
+      }
+    } catch (error) {
+      if (run.rows.length > 0) await policy.save(model)
+      throw error
+    } finally {
+      folder.close()
+    }
+    await policy.save(model)
+    const { ema } = run.state
+    if (ema !== undefined) await (policy.fork(ema) as typeof policy).save(join(output_dir, 'model-ema'))
+    const metrics = run.rows.at(-1)!
+    run.dispose()
+    return { output_dir, model, step: metrics.step, steps: run.steps, metrics, evaluation }
+  } finally {
+    policy.dispose()
+  }
+}
+
+function startRun(policy: Policy, rows: readonly DataRow[], { config: { optimizer, args }, rewards }: Experiment): Run {
+  const own = ownArgs(args)
+  const prompts = rows as unknown as readonly PromptRow[]
+  switch (optimizer) {
+    case 'sft':
+      return sft(policy, rows as unknown as readonly CompletionRow[], own)
+    case 'grpo':
+      return grpo(policy, prompts, rewards!, own)
+    case 'dpo':
+      return dpo(policy, prompts, { ...own, rewards })
+    case 'srpo':
+      return srpo(policy, prompts, rewards!, own)
+  }
+}
+
+/** Keeps the completions of a step's first prompt with their scores; of pictures the first, as a file. */
+async function logSamples(folder: RunWriter, run: Run, step: number): Promise<void> {
+  if (run.scored === undefined) return
+  const { batch, scores } = run.scored
+  const first = batch.prompts.findIndex(prompt => prompt !== batch.prompts[0])
+  const names = Object.keys(run.scored.weights)
+  const group = first === -1 ? batch.completions : batch.completions.slice(0, first)
+  const picture = group.find(isRgbImage)
+  if (picture) await writePng(join(folder.dir, 'samples', `${step}.png`), picture)
+  const rewards = (n: number) => Object.fromEntries(names.map((name, k) => [name, scores[k]![n]!]))
+  folder.logSamples(
+    picture
+      ? [{ step, prompt: (batch.prompts[0] as { prompt?: unknown }).prompt, completion: `samples/${step}.png`, rewards: rewards(0) }]
+      : group.map((completion, n) => ({ step, prompt: batch.prompts[n], completion, rewards: rewards(n) })),
+  ) // prettier-ignore
+}
+
+function versions(): Record<string, string> {
+  const require = createRequire(import.meta.url)
+  const version = (name: string) => (require(`${name}/package.json`) as { version: string }).version
+  return {
+    rewardlab: version('rewardlab'),
+    node: process.versions.node,
+    tfjs: version('@tensorflow/tfjs-core'),
+    backend: tf.getBackend(),
+    plugin: platform()?.version ?? 'none',
+  }
+}
+
+/** Reports steps on stderr, with the time that is left: one line that changes on a terminal, elsewhere some twenty lines a run. */
+export function progress(stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = process.stderr): TrainOptions['onRow'] {
+  let first: number | undefined
+  return (row, steps) => {
+    const now = performance.now()
+    first ??= now // the first step compiles
+    const left = row.step === 1 ? null : ((now - first) / (row.step - 1)) * (steps - row.step)
+    const headline = row['reward'] === undefined ? `loss ${digits(row['loss'])}` : `reward ${digits(row['reward'])}`
+    const line = `step ${row.step}/${steps}, ${headline}${left === null ? '' : `, ${duration(left)} left`}`
+    if (stream.isTTY) stream.write(`\r${line}\u001b[K${row.step === steps ? '\n' : ''}`)
+    else if (row.step === steps || row.step % Math.ceil(steps / 20) === 0) stream.write(`${line}\n`)
+  }
+}
+
+const digits = (value: unknown): string => (typeof value === 'number' ? value.toPrecision(3) : 'none')
+
+/** Milliseconds as `1:02:03` or `2:03`. */
+function duration(ms: number): string {
+  const [hours, minutes, seconds] = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60].map(Math.floor) as [number, number, number] // prettier-ignore
+  const two = (n: number) => String(n).padStart(2, '0')
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`
+}
+
+export const trainCommand: Command = {
+  summary: 'train a model as a config says, unattended',
+  help: `Usage: rewardlab train CONFIG.yaml [options]
+
+Trains by SFT, GRPO, DPO or SRPO and leaves in output_dir: config.yaml (every field, versions), metrics.jsonl (a row a step, TRL's names),
+samples.jsonl, model/ (opens in transformers, PEFT or diffusers). Fields and defaults: docs/cli.md; examples: configs/. Relative paths
+start at the working directory. Ctrl-C ends after the current step, keeps what there is, and exits with 1.
+  --set a.b=VALUE      change a field, as args.max_steps=10; may be repeated
+  --overwrite          replace the run that lies in output_dir
+  --json               print the result as JSON`,
+  async run(args, print) {
+    const { values, positionals } = parse(args, ['CONFIG.yaml'], {
+      set: { type: 'string', multiple: true },
+      overwrite: { type: 'boolean' },
+    })
+    const experiment = await readExperiment(positionals[0]!, values.set)
+    const stop = new AbortController()
+    const onSignal = () => {
+      if (stop.signal.aborted) process.exit(1)
+      process.stderr.write('\nstopping after this step; once more to leave at once\n')
+      stop.abort()
+    }
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    for (const signal of signals) process.on(signal, onSignal)
+    try {
+      const options = { overwrite: values.overwrite ?? false, signal: stop.signal, onRow: progress() }
+      const result = await train(experiment, options)
+      if (result.step < result.steps)
+        throw new Error(
+          `stopped after step ${result.step} of ${result.steps}; ${result.output_dir} holds what there is.`,
+        )
+      const evaluated = result.evaluation.length === 0 ? [] : [textTable(result.evaluation)]
+      print([...evaluated, `${result.step} steps → ${result.model}`].join('\n'), result)
+    } finally {
+      for (const signal of signals) process.off(signal, onSignal)
+    }
+  },
+}

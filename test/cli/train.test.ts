@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parse } from 'yaml'
+import { evaluate } from '../../src/cli/evaluate.js'
+import { readExperiment } from '../../src/cli/experiment.js'
+import { progress, train } from '../../src/cli/train.js'
+import { openRun } from '../../src/runs/index.js'
+import { fixture } from '../models/fixture.js'
+import { rewardlab } from './rewardlab.js'
+
+/** What makes a config's run short. */
+const SHORT: Record<string, string[]> = {
+  arithmetic_sft: [],
+  preference_dpo: [],
+  arithmetic_grpo: ['num_generations=2', 'max_completion_length=3'],
+  arithmetic_srpo: ['num_generations=2', 'max_completion_length=3'],
+  gsm8k_grpo: ['num_generations=2', 'max_completion_length=3'],
+  kontext_edits: ['num_generations=2', 'generation_kwargs={ num_inference_steps: 2, sde_window: [0, 1] }'],
+}
+
+describe('rewardlab train', () => {
+  let dir: string
+  before(() => (dir = mkdtempSync(join(tmpdir(), 'train-'))))
+  after(() => rmSync(dir, { recursive: true }))
+
+  for (const file of readdirSync('configs')) {
+    const name = file.replace('.yaml', '')
+    it(`does a step of configs/${file}`, async () => {
+      const output = join(dir, name)
+      const args = ['max_steps=1', 'per_device_train_batch_size=2', 'per_device_eval_batch_size=2', ...SHORT[name]!]
+      const sets = ['dataset.size=20', 'eval_dataset={ limit: 2, size: 20, name: arithmetic }', `output_dir=${output}`]
+      if (name === 'kontext_edits') sets[1] = 'eval_dataset={ limit: 1, size: 20, name: editScenes }'
+      if (name === 'preference_dpo') sets[1] = 'eval_dataset={ limit: 2, size: 20, name: arithmeticPairs }'
+      const all = [...sets, ...args.map(arg => `args.${arg}`)].flatMap(set => ['--set', set])
+      const plain = { REWARDLAB_BACKEND: 'cpu' } // nothing to compile
+      const { code, stdout, stderr } = await rewardlab(['train', `configs/${file}`, ...all, '--json'], plain)
+      assert.equal(code, 0, stderr + stdout)
+      assert.match(stderr, /step 1\/1, /)
+      const result = JSON.parse(stdout) as { step: number; evaluation: { metric: string; mean: number }[] }
+      assert.equal(result.step, 1)
+      assert.ok(result.evaluation.length > 0 && result.evaluation.every(({ mean }) => Number.isFinite(mean)))
+      assert.ok(readdirSync(join(output, 'model')).some(entry => /safetensors$|^transformer$/.test(entry)))
+    })
+  }
+}).timeout(120_000)
+
+describe('train', () => {
+  let dir: string
+  before(() => (dir = mkdtempSync(join(tmpdir(), 'train-'))))
+  after(() => rmSync(dir, { recursive: true }))
+
+  const pairs = [
+    { prompt: 'one', chosen: ' two', rejected: ' six' },
+    { prompt: 'two', chosen: ' three', rejected: ' nine' },
+  ]
+  async function experiment(output: string, ...sets: string[]) {
+    writeFileSync(join(dir, 'pairs.jsonl'), pairs.map(row => JSON.stringify(row)).join('\n'))
+    const dataset = { path: join(dir, 'pairs.jsonl') }
+    const args = { max_steps: 3, per_device_train_batch_size: 2, learning_rate: 0.01, lr_scheduler_type: 'constant', eval_steps: 2 } // prettier-ignore
+    const config = { optimizer: 'dpo', model: fixture('qwen2'), dataset, eval_dataset: dataset, args, output_dir: join(dir, output) } // prettier-ignore
+    writeFileSync(join(dir, 'config.yaml'), JSON.stringify(config))
+    return readExperiment(join(dir, 'config.yaml'), sets)
+  }
+
+  for (const adapter of ['null', '{ r: 2 }'])
+    it(`leaves a run that opens again, and a model that evaluates as it did (adapter: ${adapter})`, async () => {
+      const output = adapter === 'null' ? 'whole' : 'adapter'
+      const given = await experiment(output, `adapter=${adapter}`)
+      const result = await train(given)
+      const run = openRun(join(dir, output))
+      assert.deepEqual(run.rows.map(row => row['step']), [1, 2, 3]) // prettier-ignore
+      assert.ok(run.rows.every(row => Number.isFinite(row['loss']) && Number.isFinite(row['grad_norm'])))
+      assert.deepEqual(run.rows.map(row => 'eval_rewards/margins' in row), [false, true, true]) // prettier-ignore
+      assert.deepEqual({ ...run.config, versions: null }, JSON.parse(JSON.stringify(given.config)))
+      assert.match(String((parse(readFileSync(join(dir, output, 'config.yaml'), 'utf8')) as { versions: { node: string } }).versions.node), /^\d/) // prettier-ignore
+      assert.equal(existsSync(join(dir, output, 'lock')), false)
+      const margin = (metrics: typeof result.evaluation) => metrics.find(m => m.metric === 'rewards/margins')!.mean
+      assert.ok(margin(result.evaluation) > 0.01, `two pairs are learnt: ${margin(result.evaluation)}`)
+      const again = await evaluate(given, { trained: true })
+      assert.ok(Math.abs(margin(again) - margin(result.evaluation)) < 1e-4, 'rounding of float32')
+      assert.equal(margin(await evaluate(given)), 0)
+    })
+
+  it('ends after the step where it is stopped, and refuses a folder that exists', async () => {
+    const stop = new AbortController()
+    const given = await experiment('stopped', 'adapter={ r: 2 }')
+    const result = await train(given, { signal: stop.signal, onRow: () => stop.abort() })
+    assert.deepEqual([result.step, result.steps], [1, 3])
+    assert.ok(existsSync(join(result.model, 'adapter_model.safetensors')))
+    await assert.rejects(train(given), /output_dir .*stopped exists\. Name another, or pass --overwrite/)
+    assert.equal((await train(given, { overwrite: true })).step, 3)
+  })
+
+  it('keeps the weights before an error, and throws it', async () => {
+    const reward = join(dir, 'fails.mjs')
+    writeFileSync(reward, `let calls = 0
+      export default ({ completions }) => completions.map((_, i) => { if (calls++ > 5) throw new Error('row ' + i + ': out of paper'); return i })`) // prettier-ignore
+    const sets = ['optimizer=grpo', 'eval_dataset=null', 'args.eval_steps=null', 'adapter={ r: 2 }', `rewards={ mine: ${reward} }`] // prettier-ignore
+    const grpo = [...sets, 'args.num_generations=2', 'args.max_completion_length=4', 'args.per_device_train_batch_size=4'] // prettier-ignore
+    await assert.rejects(train(await experiment('failed', ...grpo)), /reward "mine" failed .*out of paper/)
+    assert.equal(openRun(join(dir, 'failed')).rows.length, 1)
+    assert.equal(openRun(join(dir, 'failed')).samples.numRows(), 2)
+    assert.ok(existsSync(join(dir, 'failed', 'model', 'adapter_model.safetensors')))
+  })
+
+  it('shows steps and the time left: one line on a terminal, some lines elsewhere', () => {
+    const written = (isTTY: boolean) => {
+      const texts: string[] = []
+      const onRow = progress({ isTTY, write: (text: string) => texts.push(text) > 0 })!
+      for (let step = 1; step <= 40; step++) onRow({ step, reward: 0.5 }, 40)
+      return texts
+    }
+    assert.equal(written(true).length, 40)
+    assert.equal(written(true)[5], '\rstep 6/40, reward 0.500, 0:00 left\u001b[K')
+    assert.equal(written(false).length, 20)
+    assert.equal(written(false).at(-1), 'step 40/40, reward 0.500, 0:00 left\n')
+  })
+}).timeout(120_000)
