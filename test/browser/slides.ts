@@ -48,9 +48,10 @@ function watch(picture: Element, readout: unknown): void {
     watched.redrawn = 0
   }
   const loaded = async () => {
-    const [now, shown] = [performance.now(), (readout as Element).textContent]
+    const now = performance.now()
     const svg = await (await fetch((picture as HTMLImageElement).src)).text()
-    if (svg.includes(`weight ${shown}`)) watched.redrawn ||= now - watched.moved
+    const shown = (readout as Element).textContent
+    if (now > watched.moved && svg.includes(`weight ${shown}`)) watched.redrawn ||= now - watched.moved
   }
   addEventListener('pointermove', moved, true)
   picture.addEventListener('load', () => void loaded())
