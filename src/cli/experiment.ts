@@ -106,7 +106,7 @@ export interface Experiment {
  * @param sets changes such as `args.max_steps=10`, the values in YAML
  * @throws Error naming the field that is unknown, does not fit, or contradicts another */
 export async function readExperiment(path: string, sets: readonly string[] = []): Promise<Experiment> {
-  const given = parseYaml(path, await readFile(path, 'utf8').catch(unreadable(path)))
+  const given = await readYaml(path)
   for (const set of sets) assign(given, set)
   return resolveExperiment(path, given)
 }
@@ -114,7 +114,7 @@ export async function readExperiment(path: string, sets: readonly string[] = [])
 /** The field `rewards` of a config, whatever else is in it.
  * @throws as {@link readExperiment} */
 export async function readRewards(path: string): Promise<Record<string, RewardConfig>> {
-  const { rewards } = parseYaml(path, await readFile(path, 'utf8').catch(unreadable(path)))
+  const { rewards } = await readYaml(path)
   return resolveRewards(`${path}: rewards`, rewards)
 }
 
@@ -184,7 +184,10 @@ function resolveArgs(
 /** The arguments that are the method's own. */
 export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(evaluationDefaults))
 
-function parseYaml(path: string, text: string): Record<string, unknown> {
+async function readYaml(path: string): Promise<Record<string, unknown>> {
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new Error(`${path}: cannot be read (${error.message}). Needed a training config.`, { cause: error })
+  })
   let value: unknown
   try {
     value = parse(text)
@@ -192,10 +195,6 @@ function parseYaml(path: string, text: string): Record<string, unknown> {
     throw new Error(`${path}: no YAML: ${(error as Error).message.split('\n')[0]}`, { cause: error })
   }
   return mappingOf(path, value)
-}
-
-const unreadable = (path: string) => (error: Error) => {
-  throw new Error(`${path}: cannot be read (${error.message}). Needed a training config.`, { cause: error })
 }
 
 /** Carries out `a.b=value`. */

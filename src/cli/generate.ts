@@ -1,11 +1,10 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { readJsonl } from '../datasets/index.js'
 import { isConversation } from '../io/tokenizer.js'
 import { loadPolicy, type LanguageSampleOptions, type Prompt } from '../policies/index.js'
 import { disposeTree } from '../xla/index.js'
 import { numberOf, parse, type Command } from './command.js'
 import { EDIT_HELP, EDIT_OPTIONS, generateImage } from './generateImage.js'
+import { isPipeline } from './openPolicy.js'
 
 type Sampling =
   'greedy' | 'temperature' | 'top_p' | 'top_k' | 'min_p' | 'repetition_penalty' | 'max_completion_length' | 'seed'
@@ -76,12 +75,12 @@ ${EDIT_HELP}`,
     const all = { ...COMPLETION_OPTIONS, ...EDIT_OPTIONS, ...SHARED_OPTIONS }
     const { values, positionals } = parse(args, ['MODEL_DIR'], all)
     const [dir] = positionals as [string]
-    const isPipeline = existsSync(join(dir, 'model_index.json'))
-    const others = Object.keys(isPipeline ? COMPLETION_OPTIONS : EDIT_OPTIONS)
+    const pipeline = isPipeline(dir)
+    const others = Object.keys(pipeline ? COMPLETION_OPTIONS : EDIT_OPTIONS)
     const stray = others.find(name => values[name as keyof typeof values] !== undefined)
     if (stray !== undefined)
-      throw new Error(`--${stray} is not for ${dir}, ${isPipeline ? 'a pipeline' : 'no pipeline'}. See --help.`)
-    if (isPipeline) return generateImage(dir, values, print)
+      throw new Error(`--${stray} is not for ${dir}, ${pipeline ? 'a pipeline' : 'no pipeline'}. See --help.`)
+    if (pipeline) return generateImage(dir, values, print)
     if (values.messages === undefined) throw new Error('--messages FILE.jsonl is missing. See --help.')
     const number = (name: Exclude<keyof typeof COMPLETION_OPTIONS, 'messages' | 'greedy'> | 'seed') =>
       values[name] === undefined ? undefined : numberOf(name, values[name])

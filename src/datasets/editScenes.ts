@@ -44,7 +44,7 @@ export function editScenes({ seed, size }: { seed: number; size: number }): Spli
   return drawSplits('editScenes', size, () => {
     const source = drawScene(random)
     const edit = drawEdit(source, random)
-    return edit && { row: editScene(source, edit), text: source.map(nameOf).join() }
+    return edit && { row: () => editScene(source, edit), text: source.map(nameOf).join() }
   })
 }
 

@@ -2,7 +2,7 @@ import type { RgbImage } from '../io/images.js'
 import { COLOURS, SHAPES, type Thing } from './editScenes.js'
 import { addFault } from './qualityFaults.js'
 import { rng, type Rng } from './rng.js'
-import { splitOf, type Splits } from './splits.js'
+import { drawSplits, type Splits } from './splits.js'
 
 /** Side of a picture, in pixels. */
 export const FREE_SIDE = 64
@@ -61,20 +61,11 @@ export interface FreeEdit {
  * @param options.size instructions in all; a tenth each go to dev and test
  * @throws if `size` is not a whole number of at least 10 */
 export function freeScenes({ seed, size }: { seed: number; size: number }): Splits<FreeEdit> {
-  if (!Number.isInteger(size) || size < 10)
-    throw new Error(`freeScenes: size is ${size}, needed a whole number of at least 10. Use for example 2000.`)
-  const heldOut = Math.round(size / 10)
-  const room: Record<keyof Splits<never>, number> = { train: size - 2 * heldOut, dev: heldOut, test: heldOut }
-  const splits: Splits<FreeEdit> = { train: [], dev: [], test: [] }
   const random = rng(seed)
-  for (let left = size; left > 0;) {
+  return drawSplits('freeScenes', size, () => {
     const edit = drawEdit(random)
-    const split = splitOf(JSON.stringify(edit.source))
-    if (splits[split].length === room[split]) continue
-    splits[split].push(freeEdit(edit))
-    left--
-  }
-  return splits
+    return { row: () => freeEdit(edit), text: JSON.stringify(edit.source) }
+  })
 }
 
 type Edit = Pick<FreeEdit, 'kind' | 'source' | 'expected'> & { instruction: string }

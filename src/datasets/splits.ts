@@ -5,9 +5,13 @@ export interface Splits<T> {
 }
 
 /** Draws examples until their splits are full: a tenth of `size` each is dev and test.
- * @param draw an example and the text that tells its split, or null to draw again
+ * @param draw what makes an example, and the text that tells its split; or null to draw again
  * @throws if `size` is not a whole number of at least 10, or nothing new was found for long */
-export function drawSplits<T>(name: string, size: number, draw: () => { row: T; text: string } | null): Splits<T> {
+export function drawSplits<T>(
+  name: string,
+  size: number,
+  draw: () => { row: () => T; text: string } | null,
+): Splits<T> {
   if (!Number.isInteger(size) || size < 10)
     throw new Error(`${name}: size is ${size}, needed a whole number of at least 10. Use for example 2000.`)
   const heldOut = Math.round(size / 10)
@@ -20,7 +24,7 @@ export function drawSplits<T>(name: string, size: number, draw: () => { row: T; 
     if (!drawn) continue
     const split = splitOf(drawn.text)
     if (splits[split].length === room[split]) continue
-    splits[split].push(drawn.row)
+    splits[split].push(drawn.row())
     left--
     misses = 0
   }

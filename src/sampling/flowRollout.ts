@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { jit, mapTensors, random, scan, type TensorTree } from '../xla/index.js'
 import { cpsStep, sdeStep, type FlowStep, type FlowStepResult } from './flowSteps.js'
+import { repeatRows } from './repeatRows.js'
 
 /* Letters: n prompts, G generations, B = n·G rows, S random steps, P tokens of C numbers. */
 
@@ -102,10 +103,3 @@ export function flowRollout<Conditions extends Record<string, tf.Tensor>>(
 type Level = { sigma: tf.Tensor; sigmaNext: tf.Tensor; eta: tf.Tensor; key: tf.Tensor } // scalars, and a key
 type Take<Y> = (x: tf.Tensor, v: tf.Tensor, at: Level) => [tf.Tensor, Y]
 type Taken = StepRows & { logProb: tf.Tensor; mean: tf.Tensor }
-
-/** Each row `times` times, side by side. [n, …] → [n·times, …] */
-export function repeatRows(x: tf.Tensor, times: number): tf.Tensor {
-  const [n, ...rest] = x.shape as [number, ...number[]]
-  const tiled = tf.tile(tf.expandDims(x, 1), [1, times, ...rest.map(() => 1)])
-  return tf.reshape(tiled, [n * times, ...rest])
-}

@@ -4,6 +4,7 @@ import { tokenLogProbs } from '../nn/index.js'
 import { disposeTree, dynamicUpdateSlice, jit, random, unstack, whileLoop, type TensorTree } from '../xla/index.js'
 import { drawTokens } from './drawTokens.js'
 import { keepLikely } from './keepLikely.js'
+import { repeatRows } from './repeatRows.js'
 
 /** Left-padded prompts. */
 export type Prompts = {
@@ -177,16 +178,6 @@ function tokensOf(ids: tf.Tensor, mask: tf.Tensor, vocabulary: number): tf.Tenso
  * @source transformers' generate */
 export function positionsOf(attentionMask: tf.Tensor): tf.Tensor {
   return tf.maximum(tf.sub(tf.cumsum(attentionMask, 1), tf.scalar(1, 'int32')), tf.scalar(0, 'int32'))
-}
-
-/** Repeats each slice of an axis: a, b → a, a, b, b. */
-function repeatRows(x: tf.Tensor, times: number, axis: number): tf.Tensor {
-  if (times === 1) return x
-  const [before, n, after] = [x.shape.slice(0, axis), x.shape[axis]!, x.shape.slice(axis + 1)]
-  const size = after.reduce((a, d) => a * d, 1)
-  const lead = before.reduce((a, d) => a * d, 1)
-  const tiled = tf.tile(tf.reshape(x, [lead * n, 1, size]), [1, times, 1])
-  return tf.reshape(tiled, [...before, n * times, ...after])
 }
 
 const rightPad = (rank: number, axis: number, by: number): [number, number][] =>

@@ -1,6 +1,7 @@
 export { editImage, type EditOptions } from './editImage.js'
-export { FLOW_STEPS, flowRollout, repeatRows, type FlowDrawn, type FlowPlan, type StepRows } from './flowRollout.js'
+export { FLOW_STEPS, flowRollout, type FlowDrawn, type FlowPlan, type StepRows } from './flowRollout.js'
 export { cpsStep, sdeStep, type FlowStep, type FlowStepResult } from './flowSteps.js'
 export { eulerStep, flowMatchSigmas } from './flowMatchEuler.js'
 export { generate, positionsOf, type Draw, type Drawn, type Plan, type Prompts } from './generate.js'
+export { repeatRows } from './repeatRows.js'
 export { keepLikely } from './keepLikely.js'
