@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { resolveConfig } from '../config.js'
 import * as rewards from '../rewards/index.js'
-import type { Reward } from '../rewards/index.js'
+import { REWARD_TIMEOUT, type Reward, type WeightedReward } from '../rewards/index.js'
 import { lookUp, mappingOf, named, textOf, type Named } from './named.js'
 
 /** A reward as a config names it, every option filled in. */
@@ -11,6 +11,8 @@ export interface RewardConfig {
   /** One of {@link REWARDS}, or the path of a module. */
   use: string
   weight: number
+  /** Seconds that it may take for a batch; null: any time. */
+  timeout: number | null
   [option: string]: unknown
 }
 
@@ -50,17 +52,24 @@ export const REWARDS: Readonly<Record<string, Named<Reward>>> = {
   pickScore: named({ model: '' }, ({ model }) => rewards.pickScore(textOf('pickScore', 'model', model, clipDir))),
 }
 
-/** Fills the field `rewards`, `{ correct: { use: exactAnswer, weight: 0.7 } }`, and checks it; `correct: exactAnswer` is short for weight 1.
+/** Fills the field `rewards`, `{ correct: { use: exactAnswer, weight: 0.7, timeout: 60 } }`, and checks it; `correct: exactAnswer` is short for weight 1.
  * @throws naming the reward and the option */
 export function resolveRewards(where: string, given: unknown): Record<string, RewardConfig> {
   const entries = Object.entries(mappingOf(where, given)).map(([name, value]): [string, RewardConfig] => {
     const at = `${where}.${name}`
-    const { use, weight = 1, ...options } = typeof value === 'string' ? { use: value } : mappingOf(at, value)
+    const {
+      use,
+      weight = 1,
+      timeout = REWARD_TIMEOUT,
+      ...options
+    } = typeof value === 'string' ? { use: value } : mappingOf(at, value)
     if (typeof weight !== 'number' || !Number.isFinite(weight))
       throw new Error(`${at}: weight is ${JSON.stringify(weight)}, needs a finite number such as 1.`)
+    if (timeout !== null && !(typeof timeout === 'number' && timeout > 0))
+      throw new Error(`${at}: timeout is ${JSON.stringify(timeout)}, needs seconds such as 60, or null for none.`)
     const path = textOf(at, 'use', use, 'exactAnswer')
     const defaults = isModule(path) ? {} : lookUp(at, 'use', use, REWARDS).defaults
-    return [name, { use: path, weight, ...resolveConfig(at, defaults, options) }]
+    return [name, { use: path, weight, timeout, ...resolveConfig(at, defaults, options) }]
   })
   return Object.fromEntries(entries)
 }
@@ -70,11 +79,11 @@ export function resolveRewards(where: string, given: unknown): Record<string, Re
 export async function makeRewards(
   where: string,
   configs: Readonly<Record<string, RewardConfig>>,
-): Promise<Record<string, readonly [Reward, number]>> {
-  const made: Record<string, readonly [Reward, number]> = {}
-  for (const [name, { use, weight, ...options }] of Object.entries(configs))
+): Promise<Record<string, WeightedReward>> {
+  const made: Record<string, WeightedReward> = {}
+  for (const [name, { use, weight, timeout, ...options }] of Object.entries(configs))
     try {
-      made[name] = [isModule(use) ? await importReward(use) : REWARDS[use]!.make(options), weight]
+      made[name] = [isModule(use) ? await importReward(use) : REWARDS[use]!.make(options), weight, { timeout }]
     } catch (error) {
       throw new Error(`${where}.${name}: ${(error as Error).message}`, { cause: error })
     }

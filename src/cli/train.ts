@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { isRgbImage, writePng } from '../io/images.js'
 import { dpo, grpo, sft, srpo, type CompletionRow, type PromptRow, type Row, type Run } from '../optimizers/index.js'
+import { rewardBatch } from '../optimizers/rollout.js'
 import type { Policy } from '../policies/index.js'
 import { createRun, type RunWriter } from '../runs/index.js'
 import { platform } from '../xla/index.js'
@@ -47,6 +48,7 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
     throw new Error(`train: output_dir ${output_dir} exists. Name another, or pass --overwrite to replace that run.`)
   const rows = await readDataset(dataset)
   const heldOut = eval_dataset === null ? null : await readDataset(eval_dataset)
+  await checkOnReferences(experiment, rows)
   const policy = await openPolicy(config)
   try {
     const reference = heldOut?.some(row => 'chosen' in row) ? policy.reference : policy.weights // taken before training
@@ -86,6 +88,19 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
     policy.dispose()
   }
 }
+
+/** Rewards of a method that draws see the outputs that the first rows hold, where they do: a missing column or a service that is away
+ * shows before weights are loaded. */
+async function checkOnReferences({ config, rewards }: Experiment, rows: readonly DataRow[]): Promise<void> {
+  const first = rows.slice(0, CHECKED).filter(row => 'completion' in row || 'chosen' in row)
+  if (rewards === null || first.length === 0) return
+  const outputs = first.map(row => row['completion'] ?? row['chosen'])
+  await rewards.score(rewardBatch(first as unknown as PromptRow[], outputs, 1)).catch((error: Error) => {
+    throw new Error(`${error.message} (dry run on the data set's first ${first.length} outputs; ${config.model} was not loaded.)`, { cause: error }) // prettier-ignore
+  })
+}
+
+const CHECKED = 4
 
 function startRun(policy: Policy, rows: readonly DataRow[], { config: { optimizer, args }, rewards }: Experiment): Run {
   const own = ownArgs(args)

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { rng } from '../datasets/index.js'
 import type { Policy, Samples } from '../policies/policy.js'
-import { mapTensors, type TensorTree } from '../xla/tree.js'
+import { disposeTree, mapTensors, type TensorTree } from '../xla/tree.js'
 import type { RewardBatch, Score, WeightedRewards } from '../rewards/index.js'
 import { nanMean, nanStd, weightedSum } from './groupAdvantages.js'
 
@@ -144,8 +144,11 @@ async function scored<Output>(
   rewards: WeightedRewards,
   before: readonly number[] | undefined,
 ): Promise<Rollout<Output>> {
-  const scores = await rewards.score(batch)
   const { trajectories } = samples
+  const scores = await rewards.score(batch).catch((error: unknown) => {
+    disposeTree({ ...trajectories })
+    throw error
+  })
   const sums = tf.sum(trajectories.mask, 1)
   const [lengths, finished] = [Array.from(await sums.data()), Array.from(await trajectories.finished.data())]
   sums.dispose()

@@ -39,8 +39,9 @@ export interface RunOptions {
  *     await run.live(['reward', 'entropy'])
  *
  * Each loop over a run sees its rows from the first; leaving a loop early pauses the run, a later loop goes on. An error
- * in an update ends the run: it reaches whoever asked for the row, then and later, and the rows before it stay. The
- * interrupt of a notebook's cell ends its loop once the program that is running ends, or that update; a later loop goes on. */
+ * reaches whoever asked for the row, and the rows before it stay; a later loop tries that update again, with a reward that was mended, unless
+ * the error came while weights were changed: it ends the run. The interrupt of a notebook's cell ends its loop once the program that is
+ * running ends, or that update; a later loop goes on. */
 export class Run implements AsyncIterable<Row> {
   readonly name: string
   readonly seed: number
@@ -56,6 +57,8 @@ export class Run implements AsyncIterable<Row> {
   #rows: { readonly source: AsyncIterator<Row, void>; readonly course: Course } | undefined
   #advancing: Promise<boolean> | undefined
   #error: { reason: unknown } | undefined
+  /** Of the last interrupt. */
+  #interrupt: unknown
 
   constructor(options: RunOptions) {
     this.name = options.name
@@ -130,7 +133,7 @@ export class Run implements AsyncIterable<Row> {
         return await this.#advancing
       } catch (reason) {
         signal?.throwIfAborted()
-        if (this.#error !== undefined) throw reason // else another's interrupt: go on
+        if (reason !== this.#interrupt) throw reason // else another's interrupt: go on
       }
     }
   }
@@ -144,9 +147,11 @@ export class Run implements AsyncIterable<Row> {
       if (done !== true) this.rows.push(value)
       return done !== true
     } catch (reason) {
-      if (course.stop) this.#rows = undefined
-      else this.#error = { reason }
-      throw reason
+      const stop = stopOf(course)
+      if (course.updating && !stop) this.#error = { reason }
+      else this.#rows = undefined
+      if (!stop) throw reason
+      throw (this.#interrupt = stop.reason)
     } finally {
       interrupt.forget()
     }
@@ -168,5 +173,8 @@ export class Run implements AsyncIterable<Row> {
     }
   }
 }
+
+/** Why a course shall stop; it was set meanwhile, which the compiler does not see. */
+const stopOf = (course: Course) => course.stop
 
 async function* noRows(): AsyncGenerator<Row, void> {}

@@ -1,15 +1,26 @@
-import { impatiently } from '../interrupt.js'
+import { impatiently, interruptSignal } from '../interrupt.js'
 import type { Reward, RewardBatch, Score } from './reward.js'
 
+/** Seconds that a reward may take for a batch, where nothing else is said: long enough to load a model that judges. */
+export const REWARD_TIMEOUT = 600
+
 /** Calls a reward and checks what it gives back.
- * @throws naming the reward, and the row where there is one: it threw, returned no list, the wrong number of scores, or
+ * @param timeout seconds until a reward that awaits something is given up; null: never. Code that never awaits holds the thread, and
+ *   no timer runs: a notebook's stop button and the watch of `rewardlab train` end it.
+ * @throws naming the reward, and the row where there is one: it threw, took too long, returned no list, the wrong number of scores, or
  *   something that is neither a finite number nor null */
-export async function checkedScores(name: string, reward: Reward, batch: RewardBatch): Promise<Score[]> {
+export async function checkedScores(
+  name: string,
+  reward: Reward,
+  batch: RewardBatch,
+  timeout: number | null = REWARD_TIMEOUT,
+): Promise<Score[]> {
   const rows = batch.completions.length
   let scores: unknown
   try {
-    scores = await impatiently(() => reward(batch))
+    scores = await impatiently(() => bounded(signal => reward(batch, signal), timeout))
   } catch (error) {
+    interruptSignal()?.throwIfAborted()
     throw new Error(
       `reward "${name}" failed on a batch of ${rows}: ${error instanceof Error ? error.message : String(error)}`,
       {
@@ -31,6 +42,24 @@ export async function checkedScores(name: string, reward: Reward, batch: RewardB
       `reward "${name}", row ${row}: the score is ${describe(scores[row])}, needed a finite number, or null where it does not apply.`,
     )
   return scores as Score[]
+}
+
+/** Ends with the work, the timeout or the interrupt of a notebook's cell, whichever comes first; the work is told by its signal. */
+async function bounded<T>(work: (signal: AbortSignal) => T | Promise<T>, timeout: number | null): Promise<T> {
+  const late = new AbortController()
+  const interrupt = interruptSignal()
+  const signal = interrupt ? AbortSignal.any([late.signal, interrupt]) : late.signal
+  const ended = new Promise<never>((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+  )
+  const tooLate = () =>
+    late.abort(new Error(`no scores after ${timeout} s. See whether what it waits for answers, or raise its timeout (seconds; null: none).`)) // prettier-ignore
+  const timer = timeout === null ? undefined : setTimeout(tooLate, 1000 * timeout)
+  try {
+    return await Promise.race([work(signal), ended])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function describe(value: unknown): string {

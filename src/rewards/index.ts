@@ -29,7 +29,8 @@ export { ssim } from './ssim.js'
 
 // Several rewards
 export { advantageShares } from './advantageShares.js'
-export { checkedScores } from './checkedScores.js'
+export { checkedScores, REWARD_TIMEOUT } from './checkedScores.js'
+export { checkRewards, type RewardSummary } from './checkRewards.js'
 export { scalarize } from './scalarize.js'
 export type { RunningStatistics, Scalarized, ScalarizeOptions } from './scalarize.js'
-export { weighted, type Scored, type WeightedRewards, type Weights } from './weighted.js'
+export { weighted, type Scored, type WeightedReward, type WeightedRewards, type Weights } from './weighted.js'

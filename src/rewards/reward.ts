@@ -14,8 +14,9 @@ export interface RewardBatch {
   readonly [column: string]: readonly unknown[]
 }
 
-/** Scores each sample of a batch. */
-export type Reward = (batch: RewardBatch) => Score[] | Promise<Score[]>
+/** Scores each sample of a batch.
+ * @param signal aborts once nobody waits for the scores any more: give it to `fetch` and the like */
+export type Reward = (batch: RewardBatch, signal?: AbortSignal) => Score[] | Promise<Score[]>
 
 /** A reward from a function of one sample.
  * @param name the reward's name, for errors

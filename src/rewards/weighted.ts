@@ -1,4 +1,4 @@
-import { checkedScores } from './checkedScores.js'
+import { checkedScores, REWARD_TIMEOUT } from './checkedScores.js'
 import type { Reward, RewardBatch, Score } from './reward.js'
 
 export type Weights = Readonly<Record<string, number>>
@@ -31,16 +31,18 @@ export interface WeightedRewards {
   onScore(listener: (scored: Scored) => void): () => void
 }
 
-/** Puts rewards side by side: `weighted({ format: [answerFormat(), 0.3], correct: [exactAnswer(), 0.7] })`.
+/** A reward, its weight, and the seconds that it may take for a batch: by default 600; null: any time. */
+export type WeightedReward = readonly [reward: Reward, weight: number, options?: { readonly timeout?: number | null }]
+
+/** Puts rewards side by side: `weighted({ format: [answerFormat(), 0.3], judge: [askJudge, 0.7, { timeout: 60 }] })`.
  *
  * Scores are kept by component; optimizers combine them with the weights of the moment.
- * @throws if there is no reward, or a weight is not a finite number */
-export function weighted(
-  rewards: Readonly<Record<string, readonly [reward: Reward, weight: number]>>,
-): WeightedRewards {
+ * @throws if there is no reward, a weight is not a finite number, or a timeout not above 0 */
+export function weighted(rewards: Readonly<Record<string, WeightedReward>>): WeightedRewards {
   const names = Object.keys(rewards)
   if (names.length === 0)
     throw new Error('weighted: got no reward, needed at least one. Use for example { correct: [exactAnswer(), 1] }.')
+  const timeouts = names.map(name => checkedTimeout(name, rewards[name]![2]?.timeout))
   const listeners = new Set<(weights: Weights, previous: Weights) => void>()
   const scoreListeners = new Set<(scored: Scored) => void>()
   let last: Scored | undefined
@@ -55,7 +57,9 @@ export function weighted(
       return last
     },
     async score(batch) {
-      const scores = await Promise.all(names.map(name => checkedScores(name, rewards[name]![0], batch)))
+      const scores = await Promise.all(
+        names.map((name, k) => checkedScores(name, rewards[name]![0], batch, timeouts[k])),
+      )
       last = { batch, scores }
       for (const listener of scoreListeners) listener(last)
       return scores
@@ -77,6 +81,15 @@ export function weighted(
     },
   }
 }
+
+function checkedTimeout(name: string, timeout: number | null = REWARD_TIMEOUT): number | null {
+  if (timeout === null || (timeout > 0 && timeout <= LONGEST)) return timeout
+  throw new Error(
+    `weighted: the timeout of "${name}" is ${timeout}, needed seconds above 0, up to ${LONGEST}; null: none.`,
+  )
+}
+
+const LONGEST = 2e6 // a timer's bound is 2³¹ ms
 
 function changed(weights: Weights, changes: Weights, names: readonly string[]): Weights {
   for (const [name, weight] of Object.entries(changes)) {

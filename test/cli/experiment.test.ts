@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readExperiment } from '../../src/cli/experiment.js'
 import { readDataset } from '../../src/cli/namedDatasets.js'
-import { score } from '../../src/cli/score.js'
+import { checkRewards, weighted, type Reward } from '../../src/rewards/index.js'
 import { passAtK } from '../../src/cli/evaluate.js'
 import { rewardlab } from './rewardlab.js'
 
@@ -38,7 +38,7 @@ describe('training configs', () => {
       'args.beta=1e-2',
     ])
     assert.deepEqual(config.dataset, { name: 'arithmetic', limit: null, size: 40, seed: 1, split: 'train' })
-    assert.deepEqual(config.rewards, { correct: { use: 'exactAnswer', weight: 1, score: 2 } })
+    assert.deepEqual(config.rewards, { correct: { use: 'exactAnswer', weight: 1, timeout: 600, score: 2 } })
     assert.deepEqual([config.args['max_steps'], config.args['beta'], config.args['epsilon']], [3, 0.01, 0.2])
     assert.deepEqual(rewards!.names, ['correct'])
     const again = await readExperiment(file('again.yaml', JSON.stringify({ ...config, versions: { node: '20' } })))
@@ -71,6 +71,7 @@ describe('training configs', () => {
         /rewards.correct: unknown key "scores". Did you mean "score"/,
       ],
       [['rewards.correct={use: exactAnswer, weight: much}'], /rewards.correct: weight is "much"/],
+      [['rewards.correct={use: exactAnswer, timeout: 0}'], /rewards.correct: timeout is 0, needs seconds/],
       [['rewards.length={use: completionLength, full: 9, none: 3}'], /rewards.length: completionLength: full is 9/],
       [['rewards.mine.use=./none.js'], /rewards.mine: .*none\.js/],
       [['dataset.name=gsm9k'], /dataset: name is "gsm9k".*Did you mean "gsm8k"/],
@@ -129,12 +130,14 @@ describe('rewardlab score', () => {
 
   it('names the reward and the row that fails', async () => {
     const bad = ({ completions }: { completions: readonly unknown[] }) => completions.map((_, i) => (i === 1 ? NaN : 0))
-    await assert.rejects(score(rows, { bad }), /reward "bad", row 1: the score is NaN/)
+    const check = (reward: Reward) => checkRewards(weighted({ [reward.name]: [reward, 1] }), rows)
+    await assert.rejects(check(bad), /reward "bad", row 1: the score is NaN/)
     const throws = () => {
       throw new Error('row 2: no colour')
     }
-    await assert.rejects(score(rows, { throws }), /reward "throws" failed on a batch of 3: row 2: no colour/)
-    await assert.rejects(score([{ prompt: 'a' }], {}), /row 1 has no completion/)
-    await assert.rejects(score([], {}), /found no rows/)
+    await assert.rejects(check(throws), /reward "throws" failed on a batch of 3: row 2: no colour/)
+    const one = weighted({ bad: [bad, 1] })
+    await assert.rejects(checkRewards(one, [{ prompt: 'a' }]), /row 1 has no completion/)
+    await assert.rejects(checkRewards(one, []), /found no rows/)
   })
 }).timeout(60_000)

@@ -96,7 +96,7 @@ describe('train', () => {
   it('keeps the weights before an error, and throws it', async () => {
     const reward = join(dir, 'fails.mjs')
     writeFileSync(reward, `let calls = 0
-      export default ({ completions }) => completions.map((_, i) => { if (calls++ > 5) throw new Error('row ' + i + ': out of paper'); return i })`) // prettier-ignore
+      export default ({ completions }) => completions.map((_, i) => { if (calls++ > 7) throw new Error('row ' + i + ': out of paper'); return i })`) // prettier-ignore
     const sets = ['optimizer=grpo', 'eval_dataset=null', 'args.eval_steps=null', 'adapter={ r: 2 }', `rewards={ mine: ${reward} }`] // prettier-ignore
     const grpo = [...sets, 'args.num_generations=2', 'args.max_completion_length=4', 'args.per_device_train_batch_size=4'] // prettier-ignore
     await assert.rejects(train(await experiment('failed', ...grpo)), /reward "mine" failed .*out of paper/)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { grpo, type GrpoConfig, type GrpoLossType, type Row } from '../../src/optimizers/index.js'
-import { weighted, type WeightedRewards } from '../../src/rewards/index.js'
+import { weighted, type Reward, type WeightedRewards } from '../../src/rewards/index.js'
 import { start } from '../../src/xla/index.js'
 import { LettersPolicy } from './lettersPolicy.js'
 
@@ -173,6 +173,26 @@ describe('grpo', function () {
     const saved = first.state
     const second = await grpo(new LettersPolicy(), prompts, rewards(), moving, saved).done()
     assert.deepEqual(second.rows.map(numbers), whole.rows.slice(3).map(numbers))
+  })
+
+  it('goes on after its reward failed or hung exactly as if it had not, and loses no tensor', async () => {
+    const whole = await grpo(new LettersPolicy(), prompts, rewards(), { ...args, max_steps: 4 }).done()
+    const good = rewards()
+    let calls = 0
+    const failing: Reward = batch => {
+      calls++
+      if (calls === 2) throw new Error('offline')
+      return calls === 4 ? new Promise(() => {}) : good.score(batch).then(scores => scores[0]!)
+    }
+    const ended: Reward = batch => good.score(batch).then(scores => scores[1]!)
+    const mixed = weighted({ wanted: [failing, 1, { timeout: 0.2 }], ended: [ended, 0.5] })
+    const policy = new LettersPolicy()
+    const run = grpo(policy, prompts, mixed, { ...args, max_steps: 4 })
+    await assert.rejects(run.done(), /reward "wanted" failed on a batch of 32: offline/)
+    const tensors = tf.memory().numTensors
+    await assert.rejects(run.done(), /reward "wanted" failed .*no scores after 0\.2 s/)
+    assert.deepEqual([run.rows.length, tf.memory().numTensors], [2, tensors])
+    assert.deepEqual((await run.done()).rows.map(numbers), whole.rows.map(numbers))
   })
 
   it('logs a change of weights in the row of its step', async () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { Run, type Row, type TrainState } from '../../src/optimizers/index.js'
+import type { Course } from '../../src/optimizers/interrupt.js'
 
-const run = (rows: () => AsyncGenerator<Row, void>) =>
+const run = (rows: (course?: Course) => AsyncGenerator<Row, void>) =>
   new Run({
     name: 'test',
     seed: 1,
@@ -50,13 +51,28 @@ describe('Run', () => {
     assert.equal(r.rows.length, 3)
   })
 
-  it('rejects with an update’s error, again and again, and keeps the rows before it', async () => {
+  it('rejects with an update’s error, keeps the rows before it, and tries again when asked', async () => {
+    let [step, mended] = [0, false]
     const r = run(async function* () {
-      yield await Promise.resolve({ step: 1 })
-      throw new Error('reward "x" failed')
+      while (step < 3) {
+        if (step === 1 && !mended) throw new Error('reward "x" failed')
+        yield await Promise.resolve({ step: ++step })
+      }
     })
     await assert.rejects(r.done(), /reward "x" failed/)
-    await assert.rejects(r.done(), /reward "x" failed/)
+    await assert.rejects(Promise.all([r.done(), r.done()]), /reward "x" failed/)
+    assert.deepEqual(r.rows, [{ step: 1 }])
+    mended = true
+    assert.deepEqual((await r.done()).rows.map(row => row.step), [1, 2, 3]) // prettier-ignore
+  })
+
+  it('ends with an error that came while the state was replaced', async () => {
+    const r = run(async function* (course) {
+      yield await Promise.resolve({ step: 1 })
+      course!.updating = true
+      throw new Error('out of memory')
+    })
+    for (let i = 0; i < 2; i++) await assert.rejects(r.done(), /out of memory/)
     assert.deepEqual(r.rows, [{ step: 1 }])
   })
 

@@ -57,6 +57,15 @@ describe('weighted', () => {
     const fails = (reward: unknown, message: RegExp): Promise<void> =>
       assert.rejects(weighted({ fine: [answerFormat(), 1], broken: [reward as Reward, 1] }).score(batch), message)
 
+    it('that never answers, which is told by its signal', async () => {
+      const told: AbortSignal[] = []
+      const hangs: Reward = (_, signal) => new Promise(() => signal!.onabort = () => told.push(signal!)) // prettier-ignore
+      const rewards = weighted({ fine: [answerFormat(), 1], slow: [hangs, 1, { timeout: 0.02 }] })
+      await assert.rejects(rewards.score(batch), /reward "slow" failed on a batch of 3: no scores after 0\.02 s\. See/)
+      assert.match(String(told[0]!.reason), /no scores after/)
+      assert.throws(() => weighted({ a: [hangs, 1, { timeout: 0 }] }), /timeout of "a" is 0, needed seconds above 0/)
+    })
+
     it('that throws', async () => {
       await fails(() => {
         throw new TypeError('no such field')
