@@ -5,6 +5,7 @@
 export function resolveConfig<T extends object>(where: string, defaults: T, given: Partial<T>): T {
   const known = Object.keys(defaults)
   for (const [key, value] of Object.entries(given)) {
+    if (known.length === 0) throw new Error(`${where}: unknown key "${key}". It takes none.`)
     if (!known.includes(key))
       throw new Error(
         `${where}: unknown key "${key}". Did you mean "${nearest(key, known)}"? Known: ${known.join(', ')}.`,
@@ -31,6 +32,15 @@ export function requireOneOf(where: string, key: string, value: string, choices:
 export function requireWhole(where: string, key: string, value: number, least: number): void {
   if (!Number.isInteger(value) || value < least)
     throw new Error(`${where}: ${key} is ${value}, needs a whole number of at least ${least}.`)
+}
+
+/** @param interval such as `(0, 1]`: a round bracket leaves its end out; ∞ is no bound
+ * @throws unless `value` is a number in it */
+export function requireInside(where: string, key: string, value: number, interval: string): void {
+  const [least, most] = interval.slice(1, -1).split(', ').map(end => (end === '∞' ? Infinity : Number(end))) as [number, number] // prettier-ignore
+  const above = interval.startsWith('[') ? value >= least : value > least
+  const below = interval.endsWith(']') ? value <= most : value < most
+  if (!above || !below) throw new Error(`${where}: ${key} is ${value}, needs a number in ${interval}.`)
 }
 
 /** The candidate with the fewest edits (Levenshtein) from `word`. */

@@ -9,6 +9,7 @@ import {
   imageEdits,
   imagePreferences,
   preferenceRows,
+  promptRows,
   readRows,
   transcriptPreferences,
 } from '../datasets/index.js'
@@ -66,7 +67,15 @@ export function resolveDataset(where: string, given: unknown, split: 'train' | '
 /** Reads or makes the rows.
  * @throws naming file and line */
 export async function readDataset({ name, limit, ...options }: DatasetConfig): Promise<readonly DataRow[]> {
-  const rows = (await DATASETS[name]!.make(options)) as readonly DataRow[]
+  let rows: readonly DataRow[]
+  try {
+    rows = (await DATASETS[name]!.make(options)) as readonly DataRow[]
+  } catch (error) {
+    const { message } = error as Error
+    const { path } = options
+    if (typeof path !== 'string' || message.includes(path)) throw error
+    throw new Error(`${path}: ${message}`, { cause: error })
+  }
   return limit === null ? rows : rows.slice(0, limit)
 }
 
@@ -75,7 +84,7 @@ async function readFile({ path }: { path: string }): Promise<readonly object[]> 
   const rows = await readRows(path)
   const has = (column: string) => rows[0]![column] !== undefined
   if (has('chosen')) return preferenceRows(rows)
-  return has('messages') || has('completion') ? completionRows(rows) : rows
+  return has('messages') || has('completion') ? completionRows(rows) : promptRows(rows)
 }
 
 /** Arithmetic problems with the right reply, and one that takes the operation which the wording tempts to. */

@@ -96,9 +96,11 @@ const isModule = (use: string): boolean => use.includes('/') || /\.[cm]?[jt]s$/.
 /** The default export of a module, relative to the working directory. */
 async function importReward(use: string): Promise<Reward> {
   const path = resolve(use)
-  const module = (await (path.endsWith('ts') ? importTypeScript(path) : import(pathToFileURL(path).href))) as {
-    default?: unknown
-  }
+  const imported = path.endsWith('ts') ? importTypeScript(path) : import(pathToFileURL(path).href)
+  const module = (await imported.catch((error: Error) => {
+    const message = error.message.includes(path) ? error.message : `${use}: ${error.message}`
+    throw new Error(message, { cause: error })
+  })) as { default?: unknown }
   if (typeof module.default === 'function') return module.default as Reward
   throw new Error(
     `${use} exports ${typeof module.default} by default, needs a reward: export default ({ completions }) => completions.map(…).`,

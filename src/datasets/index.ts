@@ -17,7 +17,7 @@ export { readJsonl, writeJsonl, type Row } from './jsonl.js'
 export { readRows, streamRows } from './readRows.js'
 export { transcriptPreferences } from './transcriptPreferences.js'
 export { mathVista, type MathVistaRow } from './mathVista.js'
-export { completionRows, preferenceRows } from './trlRows.js'
+export { completionRows, preferenceRows, promptRows } from './trlRows.js'
 export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 
 // Pictures

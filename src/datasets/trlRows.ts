@@ -59,6 +59,8 @@ export function completionRows(rows: readonly Row[]): PromptCompletionRow[] {
     delete rest['messages']
     if (row['messages'] === undefined || row['messages'] === null) {
       const [prompt, completion] = [read(row, 'prompt', where), read(row, 'completion', where)]
+      if (typeof prompt === 'string' && typeof completion !== 'string')
+        throw new Error(`${where}: prompt is a text, completion is messages. Needed both alike: put the prompt in a message.`) // prettier-ignore
       return [{ ...rest, prompt, completion }]
     }
     const messages = read(row, 'messages', where)
@@ -68,6 +70,12 @@ export function completionRows(rows: readonly Row[]): PromptCompletionRow[] {
       throw new Error(`${where}: no message of the assistant answers another. Needed one to learn.`)
     return turns.map(at => ({ ...rest, prompt: messages.slice(0, at), completion: messages.slice(at, at + 1) }))
   })
+}
+
+/** Rows of prompts in TRL's column, texts or messages. Other columns stay.
+ * @throws naming the row whose prompt is missing or of another kind */
+export function promptRows(rows: readonly Row[]): (Row & { prompt: TextOrMessages })[] {
+  return rows.map((row, i) => ({ ...row, prompt: read(row, 'prompt', `promptRows: row ${i}`) }))
 }
 
 /** A column as text or messages; the parts of a message's content that are text are joined. */

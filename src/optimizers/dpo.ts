@@ -10,6 +10,7 @@ import { drawRows } from './drawRows.js'
 import { weightedSum } from './groupAdvantages.js'
 import { checkReferenceConfig, referenceDefaults, type ReferenceConfig } from './referenceConfig.js'
 import {
+  checkSamplingConfig,
   restoreWeights,
   rollout,
   samplingDefaults,
@@ -255,6 +256,7 @@ export function resolveDpoConfig(given: Partial<DpoConfig>): DpoConfig {
     config.per_device_train_batch_size * config.gradient_accumulation_steps,
     config.pairs_per_prompt,
   ]
+  checkSamplingConfig(where, config)
   requireWhole(where, 'num_generations', config.num_generations, 2)
   requireWhole(where, 'pairs_per_prompt', perPrompt, 1)
   if (perPrompt > config.num_generations / 2)

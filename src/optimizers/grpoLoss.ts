@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { requireOneOf } from '../config.js'
+import { requireInside, requireOneOf } from '../config.js'
 import { constant, stopGradient } from './stopGradient.js'
 
 /** What the loss of GRPO and SRPO depends on; names and defaults are those of TRL 1.16. */
@@ -277,6 +277,7 @@ export function checkGrpoLossConfig(where: string, config: GrpoLossConfig): void
   requireOneOf(where, 'loss_type', config.loss_type, Object.keys(lossTypes))
   requireOneOf(where, 'kl_estimator', config.kl_estimator, Object.keys(estimators))
   requireOneOf(where, 'importance_sampling_level', config.importance_sampling_level, ['token', 'sequence'])
-  const share = config.top_entropy_quantile
-  if (!(share >= 0 && share <= 1)) throw new Error(`${where}: top_entropy_quantile is ${share}, needs 0 to 1.`)
+  requireInside(where, 'top_entropy_quantile', config.top_entropy_quantile, '[0, 1]')
+  requireInside(where, 'beta', config.beta, '[0, ∞)')
+  requireInside(where, 'epsilon', config.epsilon, '[0, ∞)')
 }

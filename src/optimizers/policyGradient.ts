@@ -10,6 +10,7 @@ import { flowKl, flowRatio } from './flowTerms.js'
 import { checkGrpoLossConfig, grpoLoss, grpoLossDefaults, type GrpoLossConfig } from './grpoLoss.js'
 import { checkReferenceConfig, referenceDefaults, type ReferenceConfig } from './referenceConfig.js'
 import {
+  checkSamplingConfig,
   replayedPairs,
   restoreWeights,
   rollout,
@@ -71,6 +72,7 @@ export const policyGradientDefaults: PolicyGradientConfig = {
 export function checkPolicyGradientConfig(where: string, config: PolicyGradientConfig): void {
   checkTrainingConfig(where, config)
   checkGrpoLossConfig(where, config)
+  checkSamplingConfig(where, config)
   requireOneOf(where, 'scale_rewards', config.scale_rewards, ['group', 'batch', 'none'])
   requireOneOf(where, 'baseline', config.baseline, ['group', 'batch', 'moving'])
   requireOneOf(where, 'completions', config.completions, ['sampled', 'pairs'])

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { requireInside, requireWhole } from '../config.js'
 import { rng } from '../datasets/index.js'
 import type { Policy, Samples } from '../policies/policy.js'
 import { disposeTree, mapTensors, type TensorTree } from '../xla/tree.js'
@@ -37,6 +38,16 @@ export const samplingDefaults: SamplingConfig = {
   min_p: 0,
   repetition_penalty: 1,
   generation_kwargs: {},
+}
+
+/** @throws naming the first field that is out of range */
+export function checkSamplingConfig(where: string, config: SamplingConfig): void {
+  requireWhole(where, 'max_completion_length', config.max_completion_length, 1)
+  requireWhole(where, 'top_k', config.top_k, 0)
+  requireInside(where, 'temperature', config.temperature, '(0, ∞)')
+  requireInside(where, 'repetition_penalty', config.repetition_penalty, '(0, ∞)')
+  requireInside(where, 'top_p', config.top_p, '(0, 1]')
+  requireInside(where, 'min_p', config.min_p, '[0, 1]')
 }
 
 export interface Rollout<Output> {

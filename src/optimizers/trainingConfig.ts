@@ -1,4 +1,4 @@
-import { requireOneOf, requireWhole } from '../config.js'
+import { requireInside, requireOneOf, requireWhole } from '../config.js'
 import { checkLearningRateConfig, type LearningRateConfig } from './learningRate.js'
 
 /** What every method's configuration holds; names and defaults are those of transformers' TrainingArguments, except
@@ -62,9 +62,12 @@ export function checkTrainingConfig(where: string, config: TrainingConfig): void
   requireWhole(where, 'per_device_train_batch_size', config.per_device_train_batch_size, 1)
   requireWhole(where, 'gradient_accumulation_steps', config.gradient_accumulation_steps, 1)
   requireWhole(where, 'seed', config.seed, 0)
-  if (config.max_steps !== -1) requireWhole(where, 'max_steps', config.max_steps, 1)
-  if (!(config.ema_decay >= 0 && config.ema_decay < 1))
-    throw new Error(`${where}: ema_decay is ${config.ema_decay}, needs 0 (none) or more, below 1.`)
+  if (config.max_steps === -1) requireInside(where, 'num_train_epochs', config.num_train_epochs, '(0, ∞)')
+  else requireWhole(where, 'max_steps', config.max_steps, 1)
+  for (const name of ['adam_beta1', 'adam_beta2', 'ema_decay'] as const)
+    requireInside(where, name, config[name], '[0, 1)')
+  for (const name of ['weight_decay', 'adam_epsilon', 'max_grad_norm'] as const)
+    requireInside(where, name, config[name], '[0, ∞)')
 }
 
 /** Updates in a run whose step consumes `rowsPerStep` rows of a data set: what transformers' Trainer does. */

@@ -126,7 +126,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       if (row.length + length > model.context)
         throw new Error(
           `sample: prompt ${i} has ${row.length} tokens; with max_completion_length ${length} the context of ` +
-            `${model.context} leaves ${Math.max(model.context - length, 0)}. Shorten the prompt or the completion.`,
+            `${model.context} leaves ${Math.max(model.context - length, 0)}. Shorten the prompt, ${opening(prompts[i]!)}, or the completion.`,
         )
     })
 
@@ -204,7 +204,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       const row = this.#rowIds(prompt, outputs[i]!)
       const length = row.prompt.length + row.completion.length
       if (length > context)
-        throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row.`)
+        throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row, ${opening(prompt)}.`) // prettier-ignore
       return row
     })
     const parts = (part: 'prompt' | 'completion', side: 'left' | 'right') => {
@@ -315,10 +315,22 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     } else {
       const reply = typeof output === 'string' ? [{ role: 'assistant', content: output }] : output
       const text = tokenizer.chat([...prompt, ...reply], { add_generation_prompt: false })
+      const before = tokenizer.chat(prompt)
+      if (!text.startsWith(before))
+        throw new Error(
+          `encode: the chat template writes the prompt as ${opening(before)} and with its reply as ${opening(text)}: ` +
+            'what is learnt must follow the prompt. Use the template of the model.',
+        )
       whole = tokenizer.encode(text, { specials: false })
     }
     return { prompt: start, completion: whole.slice(start.length) }
   }
+}
+
+/** How a prompt begins, by which its row is found in a file. */
+function opening(prompt: Prompt): string {
+  const text = JSON.stringify(typeof prompt === 'string' ? prompt : prompt.at(-1)?.content)
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text
 }
 
 /** What a policy and its forks share. */

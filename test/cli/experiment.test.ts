@@ -53,6 +53,13 @@ describe('training configs', () => {
       [['model='], /model is null, needs a text/],
       [['args.learning_rat=1'], /args: unknown key "learning_rat". Did you mean "learning_rate"/],
       [['args.learning_rate=fast'], /learning_rate is "fast" \(string\), needs a number/],
+      [['args.temperature=0'], /GrpoConfig: temperature is 0, needs a number in \(0, ∞\)/],
+      [['args.top_p=2'], /top_p is 2, needs a number in \(0, 1\]/],
+      [['args.max_completion_length=0'], /max_completion_length is 0, needs a whole number/],
+      [['args.beta=-1'], /beta is -1/],
+      [['args.adam_beta1=1'], /adam_beta1 is 1, needs a number in \[0, 1\)/],
+      [['args.max_grad_norm=-1'], /max_grad_norm is -1/],
+      [['args.num_train_epochs=0'], /num_train_epochs is 0/],
       [['args.num_generations=3'], /batch \(8\) must be divisible by num_generations \(3\)/],
       [['args.eval_steps=5'], /args.eval_steps is 5 without eval_dataset/],
       [['args.per_device_eval_batch_size=0'], /per_device_eval_batch_size is 0, needs a whole number/],
@@ -73,6 +80,7 @@ describe('training configs', () => {
       [['rewards.correct={use: exactAnswer, weight: much}'], /rewards.correct: weight is "much"/],
       [['rewards.correct={use: exactAnswer, timeout: 0}'], /rewards.correct: timeout is 0, needs seconds/],
       [['rewards.length={use: completionLength, full: 9, none: 3}'], /rewards.length: completionLength: full is 9/],
+      [['rewards.correct={use: answerFormat, score: 1}'], /rewards.correct: unknown key "score". It takes none/],
       [['rewards.mine.use=./none.js'], /rewards.mine: .*none\.js/],
       [['dataset.name=gsm9k'], /dataset: name is "gsm9k".*Did you mean "gsm8k"/],
       [['dataset={ name: gsm8k }'], /dataset: path is "", needs a text/],
@@ -84,6 +92,25 @@ describe('training configs', () => {
     for (const [sets, message] of cases) await assert.rejects(readExperiment(path, sets), message, sets.join(' '))
     await assert.rejects(readExperiment(file('broken.yaml', 'a: [1\nb: 2')), /broken\.yaml: no YAML: .*line/)
     await assert.rejects(readExperiment(join(dir, 'none.yaml')), /none\.yaml: cannot be read/)
+  })
+
+  it('names the row of a file that does not fit', async () => {
+    const cases: [rows: object[], message: RegExp][] = [
+      [[{ prompt: 'a' }, { prompt: 7 }], /promptRows: row 1: column prompt is 7, needed a text/],
+      [[{ prompt: 'a', completion: 'b' }, { prompt: 'a' }], /completionRows: row 1: column completion is missing/],
+      [
+        [{ prompt: 'a', completion: [{ role: 'assistant', content: 'b' }] }],
+        /prompt is a text, completion is messages/,
+      ],
+      [[{ messages: [{ role: 'user', content: 'a' }] }], /no message of the assistant answers another/],
+      [[{ prompt: 'a', chosen: 'b', rejected: 'b' }], /chosen and rejected are the same/],
+    ]
+    for (const [rows, message] of cases) {
+      const path = file('rows.jsonl', rows.map(row => JSON.stringify(row)).join('\n'))
+      const read = readDataset({ name: 'file', limit: null, path })
+      await assert.rejects(read, message)
+      await assert.rejects(read, /rows\.jsonl/)
+    }
   })
 
   it('takes rewards of modules, JavaScript or TypeScript', async () => {

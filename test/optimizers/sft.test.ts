@@ -52,7 +52,7 @@ describe('sft', function () {
     assert.equal(sft(new LettersPolicy(), rows, args).state.ema, undefined)
     assert.throws(
       () => sft(policy, rows, { ...args, ema_decay: 1 }),
-      /ema_decay is 1, needs 0 \(none\) or more, below 1/,
+      /ema_decay is 1, needs a number in \[0, 1\)/,
     )
   })
 

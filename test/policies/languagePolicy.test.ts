@@ -251,9 +251,26 @@ describe('LanguagePolicy', () => {
     })
 
     it('refuses rows that do not fit', () => {
-      assert.throws(() => policy.encode(['a'], ['b'.repeat(400)]), /row 0 has \d+ tokens, the context takes 96/)
+      assert.throws(
+        () => policy.encode(['a'], ['b'.repeat(400)]),
+        /row 0 has \d+ tokens, the context takes 96.*, "a"\.$/,
+      )
       assert.throws(() => policy.encode(['a', 'b'], ['c']), /1 outputs for 2 prompts/)
       assert.throws(() => policy.encode(['a'], [[{ role: 'user', content: 'b' }]]), /a text prompt needs a text/)
+    })
+
+    it('refuses a chat template that writes a prompt otherwise before its reply', async () => {
+      const dir = await mkdtemp(join(tmpdir(), 'template-'))
+      await cp(fixture('qwen2'), dir, { recursive: true })
+      await writeFile(
+        join(dir, 'chat_template.jinja'),
+        '{{ messages|length }}{% for m in messages %}{{ m.content }}{% endfor %}',
+      )
+      const other = await loadPolicy(dir)
+      const encode = () => other.encode([[{ role: 'user', content: 'Hi' }]], ['Ho'])
+      assert.throws(encode, /the chat template writes the prompt as "1Hi" and with its reply as "2HiHo"/)
+      other.dispose()
+      await rm(dir, { recursive: true })
     })
   })
 
