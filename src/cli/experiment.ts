@@ -41,24 +41,28 @@ export interface ExperimentConfig {
   rewards: Record<string, RewardConfig>
   /** The method's configuration, below. */
   args: Args
-  /** Folder of the run: config.yaml, metrics.jsonl, samples.jsonl, model/. */
+  /** Folder of the run: config.yaml, metrics.jsonl, samples.jsonl, model/, checkpoint-STEP/. */
   output_dir: string | null
   /** Written by `train` into the folder's config.yaml; not read. */
   versions: unknown
 }
 
-/** How held-out rows are evaluated; names and defaults are those of transformers and TRL. */
-export interface EvaluationConfig {
+/** What `train` does beside updates; names and defaults are those of transformers and TRL. */
+export interface LoopConfig {
   /** Evaluate each so many steps too; null: after the last only. */
   eval_steps: number | null
   /** Rows (completions) at a time. */
   per_device_eval_batch_size: number
   /** Completions a prompt; null: as `num_generations`. */
   num_generations_eval: number | null
+  /** Write a checkpoint each so many steps, and where a run is stopped or fails; null: only there. */
+  save_steps: number | null
+  /** Keep the last so many checkpoints; null: all. */
+  save_total_limit: number | null
 }
 
-/** The arguments of a method, every one filled in, and how to evaluate. */
-export type Args = Readonly<Record<string, unknown>> & EvaluationConfig & { seed: number }
+/** The arguments of a method, every one filled in, and of the loop around it. */
+export type Args = Readonly<Record<string, unknown>> & LoopConfig & { seed: number }
 
 export const experimentDefaults = {
   optimizer: null,
@@ -75,10 +79,12 @@ export const experimentDefaults = {
   versions: null,
 }
 
-export const evaluationDefaults: EvaluationConfig = {
+export const loopDefaults: LoopConfig = {
   eval_steps: null,
   per_device_eval_batch_size: 8,
   num_generations_eval: null,
+  save_steps: 500,
+  save_total_limit: null,
 }
 
 /** The methods: what their arguments are by default, and what fills and checks given ones. */
@@ -174,15 +180,15 @@ function resolveArgs(
   rewards: WeightedRewards | null,
 ): Args {
   if ('rewards' in given) throw new Error(`${where}: rewards stand beside args, not in them. Move them out.`)
-  resolveConfig<Record<string, unknown>>(where, { ...defaults, ...evaluationDefaults }, given) // names and types
-  const own = Object.entries(given).filter(([key]) => key in evaluationDefaults)
-  const evaluation: EvaluationConfig = { ...evaluationDefaults, ...Object.fromEntries(own) }
-  for (const [key, value] of Object.entries(evaluation)) if (value !== null) requireWhole(where, key, Number(value), 1)
-  return { ...resolve(ownArgs(given), rewards), ...evaluation }
+  resolveConfig<Record<string, unknown>>(where, { ...defaults, ...loopDefaults }, given) // names and types
+  const own = Object.entries(given).filter(([key]) => key in loopDefaults)
+  const loop: LoopConfig = { ...loopDefaults, ...Object.fromEntries(own) }
+  for (const [key, value] of Object.entries(loop)) if (value !== null) requireWhole(where, key, Number(value), 1)
+  return { ...resolve(ownArgs(given), rewards), ...loop }
 }
 
 /** The arguments that are the method's own. */
-export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(evaluationDefaults))
+export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(loopDefaults))
 
 async function readYaml(path: string): Promise<Record<string, unknown>> {
   const text = await readFile(path, 'utf8').catch((error: Error) => {

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { checkpointsIn, flush, seal, type StoredCheckpoint } from './checkpoints.js'
 import { lock } from './lock.js'
 import { openRowLog } from './rowLog.js'
 
@@ -9,6 +10,8 @@ export interface CreateRunOptions {
   dir?: string
   /** What to do about a run of this name: refuse (default), delete it and start anew, or add to it. */
   existing?: 'error' | 'replace' | 'append'
+  /** The checkpoint that an appended run goes on from: rows that were logged after it are dropped. */
+  from?: StoredCheckpoint | null
 }
 
 /** The writing side of a run's folder. */
@@ -19,9 +22,10 @@ export interface RunWriter {
   log(row: object): void
   /** Adds rows to samples.jsonl. */
   logSamples(rows: readonly object[]): void
-  /** Fills `checkpoint-STEP/`, which appears only once `write` has finished.
+  /** Fills `checkpoint-STEP/`, which appears only once `write` has finished and all is on the disk, with checksums.
+   * @param limit of checkpoints to keep: older ones are deleted then
    * @returns its path */
-  checkpoint(step: number, write: (dir: string) => void | Promise<void>): Promise<string>
+  checkpoint(step: number, write: (dir: string) => void | Promise<void>, limit?: number | null): Promise<string>
   /** Ends writing and lets others write. */
   close(): void
 }
@@ -32,7 +36,7 @@ export interface RunWriter {
 export function createRun(
   name: string,
   config: Readonly<Record<string, unknown>>,
-  { dir = 'runs', existing = 'error' }: CreateRunOptions = {},
+  { dir = 'runs', existing = 'error', from }: CreateRunOptions = {},
 ): RunWriter {
   if (!/^[\p{L}\p{N}][\p{L}\p{N}._-]*$/u.test(name))
     throw new Error(
@@ -49,8 +53,8 @@ export function createRun(
     for (const entry of readdirSync(folder)) if (entry !== 'lock') rmSync(join(folder, entry), { recursive: true })
   writeFileSync(join(folder, 'config.yaml.tmp'), text)
   renameSync(join(folder, 'config.yaml.tmp'), join(folder, 'config.yaml'))
-  const metrics = openRowLog(join(folder, 'metrics.jsonl'))
-  const samples = openRowLog(join(folder, 'samples.jsonl'))
+  const metrics = openRowLog(join(folder, 'metrics.jsonl'), from?.logs.metrics)
+  const samples = openRowLog(join(folder, 'samples.jsonl'), from?.logs.samples)
   let open = true
   const check = (): void => {
     if (!open) throw new Error(`${folder}: the run is closed. Create it again with existing: 'append'.`)
@@ -67,15 +71,20 @@ export function createRun(
       check()
       samples.append(rows)
     },
-    async checkpoint(step, write) {
+    async checkpoint(step, write, limit = null) {
       check()
       const target = join(folder, `checkpoint-${step}`)
       const draft = `${target}.tmp`
       rmSync(draft, { recursive: true, force: true })
       mkdirSync(draft)
       await write(draft)
+      await seal(draft, step, { metrics: metrics.flush(), samples: samples.flush() })
       rmSync(target, { recursive: true, force: true })
       renameSync(draft, target)
+      flush(folder)
+      const older = checkpointsIn(folder).filter(checkpoint => checkpoint.step < step)
+      for (const { dir } of limit === null ? [] : older.slice(0, Math.max(0, older.length + 1 - limit)))
+        rmSync(dir, { recursive: true })
       return target
     },
     close() {

@@ -1,8 +1,9 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { table, type ColumnTable } from 'arquero'
 import { parse } from 'yaml'
 import type { Row } from '../datasets/jsonl.js'
+import { checkpointsIn } from './checkpoints.js'
 import { readRowLog, withNonFinite } from './rowLog.js'
 
 /** A run read back from its folder, finished or still going. */
@@ -59,13 +60,4 @@ function readConfig(path: string): Record<string, unknown> {
 function tableOf(rows: readonly Row[]): ColumnTable {
   const names = [...new Set(rows.flatMap(row => Object.keys(row)))]
   return table(names.map(name => [name, rows.map(row => row[name])]))
-}
-
-function checkpointsIn(dir: string): { step: number; dir: string }[] {
-  return readdirSync(dir)
-    .flatMap(entry => {
-      const step = /^checkpoint-(\d+)$/.exec(entry)?.[1]
-      return step === undefined ? [] : [{ step: Number(step), dir: join(dir, entry) }]
-    })
-    .sort((a, b) => a.step - b.step)
 }

@@ -6,14 +6,18 @@ export interface RowLog {
   /** Adds rows; after an error (a full disk) the file is as it was before.
    * @throws naming the file */
   append(rows: readonly object[]): void
+  /** Waits until all rows are on the disk.
+   * @returns their bytes */
+  flush(): number
   close(): void
 }
 
-/** Opens a log for appending. A line that a crash left torn at its end is cut off. */
-export function openRowLog(path: string): RowLog {
+/** Opens a log for appending. A line that a crash left torn at its end is cut off.
+ * @param kept bytes of it to keep, as `flush` told them; the rest is cut off, too */
+export function openRowLog(path: string, kept = Infinity): RowLog {
   const file = openSync(path, 'a+')
   const text = readFileSync(path)
-  let size = text.lastIndexOf(0x0a) + 1
+  let size = Math.min(text.lastIndexOf(0x0a) + 1, kept)
   if (size < text.length) ftruncateSync(file, size)
   return {
     append(rows) {
@@ -28,6 +32,10 @@ export function openRowLog(path: string): RowLog {
         )
       }
       size += bytes.length
+    },
+    flush() {
+      fsyncSync(file)
+      return size
     },
     close() {
       fsyncSync(file)

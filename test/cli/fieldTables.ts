@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import ts from 'typescript'
-import { evaluationDefaults, experimentDefaults, METHODS } from '../../src/cli/experiment.js'
+import { loopDefaults, experimentDefaults, METHODS } from '../../src/cli/experiment.js'
 import { DATASETS } from '../../src/cli/namedDatasets.js'
 import { REWARDS } from '../../src/cli/namedRewards.js'
 import { loraDefaults } from '../../src/models/index.js'
@@ -9,7 +9,7 @@ type Fields = Readonly<Record<string, unknown>>
 
 /** The tables of docs/cli.md, by the name in its markers: fields, their defaults, and the first sentences of their docstrings. */
 export function fieldTables(): Record<string, string> {
-  const experiment = docstrings(['src/cli/experiment.ts'], ['ExperimentConfig', 'EvaluationConfig'])
+  const experiment = docstrings(['src/cli/experiment.ts'], ['ExperimentConfig', 'LoopConfig'])
   const optimizers = docstrings(
     readdirSync('src/optimizers')
       .filter(file => file.endsWith('.ts'))
@@ -36,9 +36,9 @@ export function fieldTables(): Record<string, string> {
         optimizers[field] ?? '',
       ]),
     ),
-    evaluation: table(
+    loop: table(
       ['field', 'default', 'meaning'],
-      Object.entries(evaluationDefaults).map(([field, value]) => [code(field), shown(value), experiment[field]!]),
+      Object.entries(loopDefaults).map(([field, value]) => [code(field), shown(value), experiment[field]!]),
     ),
     datasets: options(DATASETS),
     rewards: options(REWARDS),

@@ -6,8 +6,9 @@ import { parse } from 'yaml'
 import { evaluate } from '../../src/cli/evaluate.js'
 import { readExperiment } from '../../src/cli/experiment.js'
 import { progress, train } from '../../src/cli/train.js'
-import { openRun } from '../../src/runs/index.js'
+import { latestCheckpoint, openRun } from '../../src/runs/index.js'
 import { fixture } from '../models/fixture.js'
+import { trainedUnlessKilled } from './killed.js'
 import { rewardlab } from './rewardlab.js'
 
 /** What makes a config's run short. */
@@ -64,6 +65,8 @@ describe('train', () => {
     return readExperiment(join(dir, 'config.yaml'), sets)
   }
 
+  const steps = (output: string) => openRun(join(dir, output)).rows.map(row => row['step'])
+
   for (const adapter of ['null', '{ r: 2 }'])
     it(`leaves a run that opens again, and a model that evaluates as it did (adapter: ${adapter})`, async () => {
       const output = adapter === 'null' ? 'whole' : 'adapter'
@@ -89,7 +92,7 @@ describe('train', () => {
     const result = await train(given, { signal: stop.signal, onRow: () => stop.abort() })
     assert.deepEqual([result.step, result.steps], [1, 3])
     assert.ok(existsSync(join(result.model, 'adapter_model.safetensors')))
-    await assert.rejects(train(given), /output_dir .*stopped exists\. Name another, or pass --overwrite/)
+    await assert.rejects(train(given), /output_dir .*stopped exists\. Name another, or pass --resume to go on/)
     assert.equal((await train(given, { overwrite: true })).step, 3)
   })
 
@@ -99,10 +102,83 @@ describe('train', () => {
       export default ({ completions }) => completions.map((_, i) => { if (calls++ > 7) throw new Error('row ' + i + ': out of paper'); return i })`) // prettier-ignore
     const sets = ['optimizer=grpo', 'eval_dataset=null', 'args.eval_steps=null', 'adapter={ r: 2 }', `rewards={ mine: ${reward} }`] // prettier-ignore
     const grpo = [...sets, 'args.num_generations=2', 'args.max_completion_length=4', 'args.per_device_train_batch_size=4'] // prettier-ignore
-    await assert.rejects(train(await experiment('failed', ...grpo)), /reward "mine" failed .*out of paper/)
+    const failed = train(await experiment('failed', ...grpo))
+    await assert.rejects(
+      failed,
+      /reward "mine" failed .*out of paper Once this is mended, train --resume goes on after step 1\.$/,
+    )
     assert.equal(openRun(join(dir, 'failed')).rows.length, 1)
     assert.equal(openRun(join(dir, 'failed')).samples.numRows(), 2)
-    assert.ok(existsSync(join(dir, 'failed', 'model', 'adapter_model.safetensors')))
+    assert.ok(existsSync(join(dir, 'failed', 'checkpoint-1', 'adapter_model.safetensors')))
+    writeFileSync(join(dir, 'mended.mjs'), 'export default ({ completions }) => completions.map((_, i) => i)')
+    const mended = await experiment('failed', ...grpo, `rewards.mine=${join(dir, 'mended.mjs')}`)
+    assert.equal((await train(mended, { resume: true })).step, 3)
+    assert.deepEqual(steps('failed'), [1, 2, 3])
+  })
+
+  it('leaves no folder where nothing was reached', async () => {
+    const reward = join(dir, 'never.mjs')
+    writeFileSync(reward, 'export default () => { throw new Error("offline") }')
+    const sets = ['optimizer=grpo', 'eval_dataset=null', 'args.eval_steps=null', 'adapter={ r: 2 }', `rewards={ mine: ${reward} }`, 'args.num_generations=2', 'args.max_completion_length=4'] // prettier-ignore
+    await assert.rejects(train(await experiment('nothing', ...sets)), /dry run on the data set's first 2 outputs/)
+    writeFileSync(join(dir, 'prompts.jsonl'), '{"prompt":"one"}\n{"prompt":"two"}')
+    const prompts = await experiment('nothing', ...sets, `dataset.path=${join(dir, 'prompts.jsonl')}`)
+    await assert.rejects(train(prompts), /reward "mine" failed on a batch of 2: offline$/)
+    assert.equal(existsSync(join(dir, 'nothing')), false)
+  })
+
+  it('goes on from checkpoints as if nothing had happened, past a damaged one', async () => {
+    const files = (output: string) => readFileSync(join(dir, output, 'model', 'model.safetensors'))
+    const five = ['args.max_steps=5', 'args.save_steps=2', 'args.shuffle=true', 'args.optim=adamw_torch']
+    await train(await experiment('uninterrupted', ...five))
+    const stop = new AbortController()
+    const given = await experiment('resumed', ...five)
+    await train(given, { signal: stop.signal, onRow: row => row.step === 3 && stop.abort() })
+    const checkpoints = () => openRun(join(dir, 'resumed')).checkpoints.map(({ step }) => step)
+    assert.deepEqual(checkpoints(), [2, 3])
+    const path = join(dir, 'resumed', 'checkpoint-3', 'train_state.safetensors')
+    const bytes = readFileSync(path)
+    bytes[bytes.length - 9]! ^= 1
+    writeFileSync(path, bytes)
+    const notes: string[] = []
+    assert.equal((await latestCheckpoint(join(dir, 'resumed'), note => notes.push(note)))!.step, 2)
+    assert.match(notes[0]!, /checkpoint-3 is passed over: train_state\.safetensors is damaged: its SHA-256 is another/)
+    await train(given, { resume: true })
+    const numbers = (output: string) => openRun(join(dir, output)).rows.map(row => ({ ...row, step_time: 0 }))
+    assert.deepEqual(numbers('resumed'), numbers('uninterrupted'))
+    assert.ok(files('resumed').equals(files('uninterrupted')), 'bit for bit')
+    assert.equal((await train(given, { resume: true })).step, 5)
+    const limited = await experiment(
+      'resumed',
+      ...five,
+      'args.max_steps=7',
+      'args.save_steps=1',
+      'args.save_total_limit=2',
+    )
+    await train(limited, { resume: true })
+    assert.deepEqual(checkpoints(), [6, 7])
+    const other = await experiment('resumed', ...five, 'args.learning_rate=0.5')
+    await assert.rejects(
+      train(other, { resume: true }),
+      /--resume: learning_rate is 0\.5, but .*resumed was trained with 0\.01/,
+    )
+  })
+
+  it('survives being killed while it trains and while it saves', async () => {
+    const sets = ['args.max_steps=6', 'args.save_steps=1', 'eval_dataset=null', 'args.eval_steps=null']
+    const run = async (output: string, moments: readonly [step: number, delay: number][]) => {
+      const { config } = await experiment(output, ...sets)
+      const path = join(dir, `${output}.yaml`)
+      writeFileSync(path, JSON.stringify(config))
+      for (const [step, delay] of moments) {
+        const kill = (told: string, now: () => void) => told.includes(`step ${step}/`) && setTimeout(now, delay)
+        assert.equal(await trainedUnlessKilled(path, { REWARDLAB_BACKEND: 'cpu' }, kill), false)
+      }
+      assert.equal(await trainedUnlessKilled(path, { REWARDLAB_BACKEND: 'cpu' }, () => {}), true)
+      const rows = openRun(join(dir, output)).rows.map(row => ({ ...row, step_time: 0 }))
+      return { rows, weights: readFileSync(join(dir, output, 'model', 'model.safetensors')) }
+    }
+    assert.deepEqual(await run('killed', [[2, 0], [4, 5]]), await run('alone', [])) // prettier-ignore
   })
 
   it('shows steps and the time left: one line on a terminal, some lines elsewhere', () => {

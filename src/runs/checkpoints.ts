@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto'
+import { closeSync, createReadStream, existsSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs' // prettier-ignore
+import { join, relative } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+
+const MANIFEST = 'checkpoint.json'
+
+/** What a finished checkpoint says of itself. */
+interface Manifest {
+  step: number
+  /** Bytes of metrics.jsonl and samples.jsonl when it was made: what a resumed run keeps of them. */
+  logs: LogSizes
+  /** By path in the folder. */
+  files: Record<string, { bytes: number; sha256: string }>
+}
+
+export interface LogSizes {
+  metrics: number
+  samples: number
+}
+
+/** A checkpoint on disk whose files are those that were written. */
+export interface StoredCheckpoint {
+  step: number
+  dir: string
+  logs: LogSizes
+}
+
+/** Checkpoints of a run's folder by step, finished or damaged. */
+export function checkpointsIn(dir: string): { step: number; dir: string }[] {
+  return readdirSync(dir)
+    .flatMap(entry => {
+      const step = /^checkpoint-(\d+)$/.exec(entry)?.[1]
+      return step === undefined ? [] : [{ step: Number(step), dir: join(dir, entry) }]
+    })
+    .sort((a, b) => a.step - b.step)
+}
+
+/** The latest checkpoint of a run whose files have the checksums that were written with them; null if there is none.
+ * @param note told of each later one that is damaged */
+export async function latestCheckpoint(
+  dir: string,
+  note: (text: string) => void = () => {},
+): Promise<StoredCheckpoint | null> {
+  for (const { step, dir: found } of existsSync(dir) ? checkpointsIn(dir).reverse() : []) {
+    const read = await verified(found)
+    if (typeof read !== 'string') return { step, dir: found, logs: read.logs }
+    note(`${found} is passed over: ${read}.`)
+  }
+  return null
+}
+
+/** The manifest, or what is wrong with the files. */
+async function verified(dir: string): Promise<Manifest | string> {
+  let manifest: Manifest
+  try {
+    manifest = JSON.parse(readFileSync(join(dir, MANIFEST), 'utf8')) as Manifest
+  } catch (error) {
+    return `${MANIFEST} cannot be read (${(error as Error).message})`
+  }
+  if (typeof manifest?.files !== 'object' || typeof manifest.logs !== 'object') return `${MANIFEST} is damaged`
+  for (const [file, { bytes, sha256 }] of Object.entries(manifest.files)) {
+    const path = join(dir, file)
+    if (!existsSync(path)) return `${file} is missing`
+    const { size } = statSync(path)
+    if (size !== bytes) return `${file} has ${size} bytes, needed ${bytes}`
+    if ((await digest(path)) !== sha256) return `${file} is damaged: its SHA-256 is another`
+  }
+  return manifest
+}
+
+/** Writes the manifest of a folder that was filled, and has everything on the disk. */
+export async function seal(dir: string, step: number, logs: LogSizes): Promise<void> {
+  const entries = readdirSync(dir, { recursive: true, withFileTypes: true })
+  const files: Manifest['files'] = {}
+  for (const entry of entries.filter(entry => entry.isFile())) {
+    const path = join(entry.parentPath, entry.name)
+    files[relative(dir, path)] = { bytes: statSync(path).size, sha256: await digest(path) }
+    flush(path)
+  }
+  const manifest: Manifest = { step, logs, files }
+  writeFileSync(join(dir, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`)
+  flush(join(dir, MANIFEST))
+  for (const entry of entries.filter(entry => entry.isDirectory())) flush(join(entry.parentPath, entry.name))
+  flush(dir)
+}
+
+/** Waits until a file, or the entries of a folder, are on the disk. */
+export function flush(path: string): void {
+  const file = openSync(path, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+async function digest(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(path), hash)
+  return hash.digest('hex')
+}
