@@ -34,7 +34,7 @@ export async function evaluatePolicy(
   rows: readonly DataRow[],
   { config: { args, rewards: uses, model }, rewards }: Experiment,
 ): Promise<Metric[]> {
-  const text = !isPipeline(model)
+  const text = !(await isPipeline(model))
   const have = (...columns: string[]) => rows.every(row => columns.every(column => column in row))
   if (!have('prompt')) throw new Error('evaluate: rows of eval_dataset lack the column prompt. Rename or add it.')
   const verifier = Object.values(uses).findIndex(({ use }) => use === 'exactAnswer')

@@ -23,7 +23,7 @@ import { makeRewards, resolveRewards, type RewardConfig } from './namedRewards.j
 export interface ExperimentConfig {
   /** `sft`, `grpo`, `dpo` or `srpo`. */
   optimizer: keyof typeof METHODS
-  /** Directory of a language model in Hugging Face's layout, or of a FluxKontextPipeline. */
+  /** Directory or Hugging Face id (`org/name`, `org/name@revision`) of a language model in Hugging Face's layout, or of a FluxKontextPipeline. */
   model: string
   /** Train an adapter: a fresh one of PEFT's fields, `{ r: 8 }`, or the directory of a stored one; null: train all weights. */
   adapter: Record<string, unknown> | string | null

@@ -45,7 +45,7 @@ export const forwardCommand: Command = {
   help: `Usage: rewardlab forward MODEL_DIR IN.safetensors OUT.safetensors [--adapter DIR]
 
 Runs one forward pass in float32 and stores what comes out, to compare with another program.
-  MODEL_DIR          directory of a model as transformers or diffusers saves it:
+  MODEL_DIR          directory, or id at the Hugging Face hub, of a model as transformers or diffusers saves it:
                      ${FORWARD_CLASSES}
   IN.safetensors     its inputs under the names of their forward; whole numbers I64 or I32, others F32, F16 or BF16.
                      A causal language model: input_ids, optionally attention_mask, position_ids

@@ -57,6 +57,7 @@ export const generateCommand: Command = {
   help: `Usage: rewardlab generate MODEL_DIR --messages FILE.jsonl [options]
        rewardlab generate PIPELINE_DIR --image FILE --prompt TEXT --output FILE.png [options]
 
+MODEL_DIR and DIR may be ids of the Hugging Face hub, org/name or org/name@revision.
 Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}.
   --greedy              take the likeliest token
   --temperature X       default 1
@@ -75,7 +76,7 @@ ${EDIT_HELP}`,
     const all = { ...COMPLETION_OPTIONS, ...EDIT_OPTIONS, ...SHARED_OPTIONS }
     const { values, positionals } = parse(args, ['MODEL_DIR'], all)
     const [dir] = positionals as [string]
-    const pipeline = isPipeline(dir)
+    const pipeline = await isPipeline(dir)
     const others = Object.keys(pipeline ? COMPLETION_OPTIONS : EDIT_OPTIONS)
     const stray = others.find(name => values[name as keyof typeof values] !== undefined)
     if (stray !== undefined)

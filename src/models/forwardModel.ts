@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, withoutPrefix, type Parameter, type WeightType } from '../io/checkpoint.js'
+import { modelDirectory } from '../io/hub.js'
 import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
@@ -55,9 +56,11 @@ export interface LoadOptions {
   quantization?: 'nf4' | null
 }
 
-/** Reads a Hugging Face directory of a model: config.json says which, safetensors hold the weights.
+/** Reads a model in Hugging Face's layout: config.json says which, safetensors hold the weights.
+ * @param name a directory, or an id of the Hugging Face hub
  * @throws Error naming the file and field, or all tensors, that do not fit */
-export async function loadForwardModel(dir: string, options: LoadOptions = {}): Promise<Loaded> {
+export async function loadForwardModel(name: string, options: LoadOptions = {}): Promise<Loaded> {
+  const dir = await modelDirectory(name)
   const fields = await readFields(join(dir, 'config.json'))
   const model = forwardModel(fields)
   if (model) return { model, weights: await loadForwardWeights(dir, model, options) }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { loadWeights, openCheckpoint, renamed, type Parameter, type WeightType } from '../io/checkpoint.js'
+import { modelDirectory } from '../io/hub.js'
 import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
@@ -8,13 +9,15 @@ import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 import { qwen3, qwen3Config } from './qwen3.js'
 
-/** Reads a Hugging Face directory of a causal language model: config.json says which, safetensors hold the weights.
+/** Reads a causal language model in Hugging Face's layout: config.json says which, safetensors hold the weights.
+ * @param name a directory, or an id of the Hugging Face hub
  * @param options.quantization the layers' matrices are quantised while they are read
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadCausalModel(
-  dir: string,
+  name: string,
   options: ModelOptions & { dtype?: WeightType; quantization?: 'nf4' | null } = {},
 ): Promise<{ model: CausalModel; weights: TensorTree }> {
+  const dir = await modelDirectory(name)
   const model = causalModel(await readFields(join(dir, 'config.json')), options)
   const source = await openCheckpoint(dir)
   try {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { modelDirectory } from '../io/hub.js'
 import { readFields } from '../io/json.js'
 import { loadTokenizer, paddedIds, type Tokenizer } from '../io/tokenizer.js'
 import { disposeTree, jit, type TensorTree } from '../xla/index.js'
@@ -95,9 +96,11 @@ export async function kontextConfigs(dir: string): Promise<KontextConfigs> {
   return configs
 }
 
-/** Reads a directory of a FluxKontextPipeline as diffusers saves it.
+/** Reads a FluxKontextPipeline as diffusers saves it.
+ * @param name a directory, or an id of the Hugging Face hub
  * @throws Error naming all parts that are missing or of another class, or what in a part does not fit */
-export async function loadKontext(dir: string, options: KontextOptions = {}): Promise<Kontext> {
+export async function loadKontext(name: string, options: KontextOptions = {}): Promise<Kontext> {
+  const dir = await modelDirectory(name)
   const { dtype, quantization, gradient_checkpointing, vae_tile } = options
   const configs = await kontextConfigs(dir)
   const whole = autoencoderKl(configs.vae)

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
+import { modelDirectory } from '../io/hub.js'
 import { Fields, readFields } from '../io/json.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
@@ -81,8 +82,10 @@ export function initAdapter(model: Base, given: Partial<LoraConfig>, seed: numbe
 
 /** Reads an adapter: of a language model in PEFT's layout, adapter_config.json and adapter_model.safetensors; of a part of a pipeline
  * in diffusers', pytorch_lora_weights.safetensors, whose metadata may hold the configuration.
+ * @param name a directory, or an id of the Hugging Face hub
  * @throws Error naming fields that ask for what is not supported, or all tensors that do not fit the model */
-export async function loadAdapter(model: Base, dir: string): Promise<Adapter> {
+export async function loadAdapter(model: Base, name: string): Promise<Adapter> {
+  const dir = await modelDirectory(name)
   const peft = model.part ? null : await readFields(join(dir, 'adapter_config.json'))
   const source = await openCheckpoint(dir, peft ? 'adapter_model' : 'pytorch_lora_weights')
   try {

@@ -265,7 +265,7 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     if (this.#lora && !options.merge)
       return saveAdapter(transformer.model, this.#lora, this.weights.trainable, dir, from)
     const stored = join(from, 'transformer', 'diffusion_pytorch_model')
-    await cp(from, dir, { recursive: true, filter: file => !file.startsWith(stored) })
+    await cp(from, dir, { recursive: true, dereference: true, filter: file => !file.startsWith(stored) })
     const file = join(dir, 'transformer', 'diffusion_pytorch_model.safetensors')
     await saveMerged(file, this.#whole(this.weights), transformer.model)
   }

@@ -60,6 +60,8 @@ export type TokenRows = {
 
 /** What a directory of a model gives besides weights. */
 export interface LanguageModel {
+  /** What it was loaded by, a directory or a hub id: what an adapter names as its base. */
+  name: string
   /** The directory, from which `save` copies config and tokenizer. */
   dir: string
   model: CausalModel
@@ -252,10 +254,10 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   /** Writes a directory that transformers opens, or with an adapter, one that PEFT opens.
    * @param options.merge add the adapter into the weights and write the whole model */
   async save(dir: string, options: { merge?: boolean } = {}): Promise<void> {
-    const { model, dir: from } = this.#source
+    const { model, name, dir: from } = this.#source
     await mkdir(dir, { recursive: true })
     for (const file of TOKENIZER_FILES) await copyIfThere(from, dir, file)
-    if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, from)
+    if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, name)
     await copyIfThere(from, dir, 'generation_config.json')
     const config = { ...(await readJson(join(from, 'config.json'))), torch_dtype: undefined, dtype: 'float32' }
     await writeFile(join(dir, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { WeightType } from '../io/checkpoint.js'
+import { modelDirectory } from '../io/hub.js'
 import { readJson } from '../io/json.js'
 import { requireOneOf, resolveConfig } from '../config.js'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
@@ -32,9 +33,10 @@ export interface PolicyOptions {
   sharding?: WeightSharding
 }
 
-/** Loads a model directory in Hugging Face's layout as a policy, and starts the engine if nothing has.
+/** Loads a model in Hugging Face's layout as a policy, and starts the engine if nothing has.
+ * @param name a directory, or an id of the Hugging Face hub: see {@link modelDirectory}
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
-export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
+export async function loadPolicy(name: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
   const { adapter, dtype, quantization, gradient_checkpointing, seed, mesh, sharding } = resolveConfig<
     Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions
   >(
@@ -56,11 +58,12 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   await start()
   const devices = mesh && meshOf(resolveConfig('loadPolicy: mesh', { data: 1, model: 1 }, mesh))
   const placed = (tree: TensorTree) => (devices ? moved(tree, devices, weightRule(devices, sharding)) : tree)
+  const dir = await modelDirectory(name)
   const tokenizer = await loadTokenizer(dir)
   const loaded = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing })
   const model = devices ? withRowsDivided(loaded.model, devices) : loaded.model
   const weights = placed(loaded.weights)
-  const source = { dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
+  const source = { name, dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
   if (adapter === undefined)
     return new LanguagePolicy(
       source,

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { modelDirectory } from '../io/hub.js'
 import { loadImageProcessor } from '../io/imageProcessor.js'
 import type { RgbImage } from '../io/images.js'
 import { Fields, readJson } from '../io/json.js'
@@ -47,8 +48,9 @@ export function clipReward(
 const isEdit = (prompt: unknown): prompt is { prompt: unknown } =>
   typeof prompt === 'object' && prompt !== null && 'prompt' in prompt
 
-async function load(name: string, modelDir: string, measure: () => Promise<(outputs: ClipOutputs) => tf.Tensor>) {
+async function load(name: string, modelName: string, measure: () => Promise<(outputs: ClipOutputs) => tf.Tensor>) {
   await start()
+  const modelDir = await modelDirectory(modelName)
   const [processor, tokenizer] = [await loadImageProcessor(modelDir), await loadTokenizer(modelDir)]
   const { model, weights } = await loadForwardModel(modelDir)
   if (model.architecture !== 'CLIPModel')

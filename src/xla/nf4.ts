@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import { onXla } from './backend.js'
+import { backend, onXla } from './backend.js'
 import { astype, typeOf } from './slices.js'
 import type { ElementType } from './types.js'
 
@@ -64,12 +64,16 @@ export const isNf4 = (weight: object): weight is Nf4 => 'packed' in weight
 /** The matrix's size [out, in]. */
 export const shapeOfNf4 = ({ packed }: Nf4): [out: number, size: number] => [packed.shape[0], 2 * packed.shape[1]!]
 
-/** Quantises a matrix.
+/** Quantises a matrix. Bytes are those of bitsandbytes on the same kind of device: its CPU kernel looks scales up in a table, its CUDA
+ * kernel takes the nearest. The mean of the scales is a sum of float32: as in torch, where it depends on vector width and threads, its
+ * last bit may be another, and with it that of `nested_absmax`.
  * @param x [out, in], in even and out·in a multiple of 64
+ * @param device whose kernel to follow. Default the one that runs
  * @throws Error for other sizes, and on a stock backend
  * @source bitsandbytes 0.50, quantize_4bit with compress_statistics */
-export function quantizeNf4(x: tf.Tensor): Nf4 {
+export function quantizeNf4(x: tf.Tensor, device?: 'cpu' | 'cuda'): Nf4 {
   requireXla('quantizeNf4')
+  const tabled = (device ?? backend().engine.client.platform) === 'cpu'
   const [out, size] = x.shape as [number, number]
   if (x.rank !== 2 || size % 2 !== 0 || (out * size) % BLOCK !== 0)
     throw new Error(
@@ -77,13 +81,17 @@ export function quantizeNf4(x: tf.Tensor): Nf4 {
     )
   return tf.tidy(() => {
     const first = scaled(tf.reshape(astype(x, 'f32'), [-1, BLOCK])) // [blocks, 64]
-    const [high, low] = tf.unstack(tf.reshape(nearest(first.values, LEVELS), [out, size / 2, 2]), -1)
+    const [high, low] = tf.unstack(tf.reshape(above(first.values, LEVEL_BOUNDS), [out, size / 2, 2]), -1)
     const packed = astype(tf.add(tf.mul(high!, tf.scalar(16, 'int32')), low!), 'u8')
-    const offset = tf.mean(first.absmax)
     const blocks = first.absmax.size
+    // Counted, since XLA multiplies by the reciprocal of a number that it knows, which rounds otherwise.
+    const count = tf.sum(tf.cast(tf.greaterEqual(first.absmax, 0), 'float32'))
+    const offset = tf.div(tf.sum(first.absmax), count)
     const relative = tf.pad(tf.sub(first.absmax, offset), [[0, -blocks & (NESTED_BLOCK - 1)]])
     const second = scaled(tf.reshape(relative, [-1, NESTED_BLOCK])) // [⌈blocks / 256⌉, 256]
-    const indices = tf.slice(tf.reshape(nearest(second.values, DYNAMIC_MAP), [-1]), [0], [blocks])
+    const nearest = tabled ? above(tableIndex(second.values), TABLE_BOUNDS) : above(second.values, DYNAMIC_BOUNDS)
+    const known = tf.mul(nearest, tf.cast(tf.greater(tf.expandDims(second.absmax, 1), 0), 'int32')) // 0 where all are zero
+    const indices = tf.slice(tf.reshape(known, [-1]), [0], [blocks])
     return { packed, absmax: astype(indices, 'u8'), nested_absmax: second.absmax, offset }
   })
 }
@@ -97,12 +105,31 @@ function scaled(rows: tf.Tensor): { values: tf.Tensor; absmax: tf.Tensor } {
 
 const SMALLEST = 2 ** -126 // the smallest normal number, for rows of zeros
 
-/** The index of the nearest of sorted `levels`, int32, the shape of x. */
-function nearest(x: tf.Tensor, levels: Float32Array): tf.Tensor {
-  const middles = levels.slice(1).map((level, i) => Math.fround(levels[i]! + level) / 2)
-  const index = tf.lowerBound(tf.tensor2d(middles, [1, middles.length]), tf.reshape(x, [1, -1]))
+/** How many of the sorted `bounds` lie below, int32, the shape of x: the index of the nearest level, if they are {@link middles}. */
+function above(x: tf.Tensor, bounds: Float32Array): tf.Tensor {
+  const index = tf.lowerBound(tf.tensor2d(bounds, [1, bounds.length]), tf.reshape(x, [1, -1]))
   return tf.reshape(index, x.shape)
 }
+
+/** Where the nearest of sorted levels changes. */
+const middles = (levels: Float32Array) => levels.slice(1).map((level, i) => Math.fround(levels[i]! + level) / 2)
+const LEVEL_BOUNDS = middles(LEVELS)
+const DYNAMIC_BOUNDS = middles(DYNAMIC_MAP)
+
+const TABLE = 65536 // entries in [−1, 1]; near 0 they are further apart than the numbers of the dynamic map
+
+/** The entry of the table for a value in [−1, 1].
+ * @source bitsandbytes 0.50, csrc/cpu_ops.cpp, norm_to_lut_index */
+const tableIndex = (x: tf.Tensor): tf.Tensor => tf.floor(tf.add(tf.mul(tf.mul(tf.add(x, 1), 0.5), TABLE - 1), 0.5))
+
+/** The last entry of the table below each of the bounds.
+ * @source bitsandbytes 0.50, csrc/cpu_ops.cpp, build_quantize_lut */
+const TABLE_BOUNDS = DYNAMIC_BOUNDS.map(bound => {
+  const value = (i: number) => Math.fround(-1 + Math.fround((2 * i) / (TABLE - 1)))
+  let i = Math.ceil(((bound + 1) / 2) * (TABLE - 1)) + 2
+  while (value(i) > bound) i--
+  return i
+})
 
 /** The matrix [out, in] that a quantised one stands for: bit for bit what bitsandbytes restores. */
 export function dequantizeNf4({ packed, absmax, nested_absmax, offset }: Nf4, type: ElementType = 'f32'): tf.Tensor {
