@@ -131,7 +131,8 @@ export async function saveWeights(
         dtype,
         shape,
         async data() {
-          if (last?.path !== path) last = { path, data: (await leafAt(weights, path).data()) as Float32Array }
+          if (last?.path !== path)
+            last = { path, data: (await (leafAt(weights, path) as tf.Tensor).data()) as Float32Array }
           return last.data.subarray(i * size, (i + 1) * size)
         },
       }
@@ -153,11 +154,12 @@ export function treeOf<T extends tf.Tensor>(leaves: Iterable<[path: string, leaf
   return root as TensorTree
 }
 
-function leafAt(tree: TensorTree, path: string): tf.Tensor {
+/** What stands at a dotted path of a tree: a tensor, or a quantised matrix. */
+export function leafAt(tree: TensorTree, path: string): TensorTree {
   let node: TensorTree | undefined = tree
   for (const key of path.split('.')) node = (node as Record<string, TensorTree> | undefined)?.[key]
-  if (node instanceof tf.Tensor) return node
-  throw new Error(`saveWeights: the tree has no tensor at ${path}.`)
+  if (node === undefined) throw new Error(`leafAt: the tree has nothing at ${path}.`)
+  return node
 }
 
 /** Names of tensors in a message, at most, of each kind. */

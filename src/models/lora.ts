@@ -1,12 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
+import { leafAt, loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
 import { modelDirectory } from '../io/hub.js'
 import { Fields, readFields } from '../io/json.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
-import { disposeTree, isNf4, random, tensorsOf, type TensorTree } from '../xla/index.js'
+import { rowLengths } from '../nn/index.js'
+import { dequantizeNf4, disposeTree, isNf4, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 import type { ForwardModel } from './forwardModel.js'
@@ -25,6 +26,8 @@ export interface LoraConfig {
   target_modules: string | readonly string[]
   /** Scale by lora_alpha / √r instead. Default false (PEFT); rsLoRA, arXiv 2312.03732. */
   use_rslora: boolean
+  /** Learn direction and length of each row of the weights apart. Language models only. Default false (PEFT); DoRA, arXiv 2402.09353. */
+  use_dora: boolean
 }
 
 /** The projections of attention and MLP.
@@ -52,32 +55,46 @@ export const loraDefaults = (architecture = ''): LoraConfig => ({
   lora_alpha: 8,
   target_modules: DEFAULT_TARGETS[architecture] ?? ['q_proj', 'v_proj'],
   use_rslora: false,
+  use_dora: false,
 })
 
-/** An adapter of a model: `weights` (lora_A, lora_B) are trained, `scaling` (lora_scaling) lies beside the frozen weights. */
+/** An adapter of a model: `weights` (lora_A, lora_B, DoRA's lora_magnitude_vector) are trained, `scaling` (lora_scaling) lies beside the frozen weights. */
 export interface Adapter {
   config: LoraConfig
   weights: TensorTree
   scaling: TensorTree
 }
 
-/** A fresh adapter as PEFT draws it: A uniform in ±1/√in, B zero, so that it changes nothing yet.
+/** A fresh adapter as PEFT draws it: A uniform in ±1/√in, B zero, DoRA's magnitudes the lengths of the rows, so that it changes nothing yet.
  * @param seed of A
+ * @param base the model's weights, which DoRA needs
  * @throws Error for unknown fields, a rank below 1, or names that match no layer */
-export function initAdapter(model: Base, given: Partial<LoraConfig>, seed: number): Adapter {
+export function initAdapter(model: Base, given: Partial<LoraConfig>, seed: number, base?: TensorTree): Adapter {
   const config = resolveConfig('LoraConfig', loraDefaults(model.architecture), given)
   if (!Number.isInteger(config.r) || config.r < 1)
     throw new Error(`LoraConfig: r is ${config.r}, needed an integer ≥ 1.`)
   const targets = targetsOf(model, config)
-  const parameters = adapterParameters(model, targets, config.r)
+  if (config.use_dora && base === undefined) throw new Error('initAdapter: use_dora is true, needed the weights.')
+  const parameters = adapterParameters(model, targets, config)
   const shapes = parameters.map(({ layers, shape }) => (layers === undefined ? shape : [layers, ...shape]))
   const uniform = drawEach(shapes, size => random.uniform(random.key(seed), [size]))
   const leaves = parameters.map(({ path, shape }, i): [string, tf.Tensor] => {
+    if (path.endsWith(MAGNITUDE)) return [path, magnitudes(leafAt(base!, path.replace(MAGNITUDE, 'weight')))]
     const bound = path.endsWith('lora_A') ? shape[1]! ** -0.5 : 0
     return [path, tf.tidy(() => tf.mul(tf.sub(uniform[i]!, 0.5), 2 * bound))]
   })
   disposeTree(uniform)
   return { config, weights: treeOf(leaves), scaling: scalingOf(model, targets, config) }
+}
+
+const MAGNITUDE = 'lora_magnitude_vector'
+
+/** The lengths of the rows of a matrix, or of those of all layers, 4-bit ones a layer at a time. */
+function magnitudes(weight: TensorTree): tf.Tensor {
+  if (!isNf4(weight)) return tf.tidy(() => rowLengths(weight as tf.Tensor))
+  if (weight.packed.rank === 2) return tf.tidy(() => rowLengths(dequantizeNf4(weight)))
+  const layers = Array.from({ length: weight.packed.shape[0] }, (_, l) => mapTensors(weight, t => tf.unstack(t)[l]!))
+  return tf.tidy(() => tf.stack(layers.map(magnitudes)))
 }
 
 /** Reads an adapter: of a language model in PEFT's layout, adapter_config.json and adapter_model.safetensors; of a part of a pipeline
@@ -92,7 +109,7 @@ export async function loadAdapter(model: Base, name: string): Promise<Adapter> {
     const fields = peft ?? diffusersFields(model.part!, source)
     const config = adapterConfig(fields)
     const targets = targetsOf(model, config, fields.where)
-    const weights = await loadWeights(source, adapterParameters(model, targets, config.r), {})
+    const weights = await loadWeights(source, adapterParameters(model, targets, config), {})
     return { config, weights, scaling: scalingOf(model, targets, config) }
   } finally {
     await source.close()
@@ -102,7 +119,7 @@ export async function loadAdapter(model: Base, name: string): Promise<Adapter> {
 /** @throws Error naming fields that ask for what is not supported */
 function adapterConfig(fields: Fields): LoraConfig {
   fields.only('peft_type', 'LORA')
-  for (const flag of ['use_dora', 'use_qalora', 'fan_in_fan_out', 'lora_bias']) fields.only(flag, false)
+  for (const flag of ['use_qalora', 'fan_in_fan_out', 'lora_bias']) fields.only(flag, false)
   for (const unset of [
     'modules_to_save',
     'layers_to_transform',
@@ -119,6 +136,7 @@ function adapterConfig(fields: Fields): LoraConfig {
     lora_alpha: fields.number('lora_alpha'),
     target_modules: fields.get('target_modules') as LoraConfig['target_modules'],
     use_rslora: fields.flag('use_rslora', false),
+    use_dora: fields.flag('use_dora', false),
   }
 }
 
@@ -150,7 +168,7 @@ export async function saveAdapter(
   base: string,
 ): Promise<void> {
   await mkdir(dir, { recursive: true })
-  const parameters = adapterParameters(model, targetsOf(model, config), config.r)
+  const parameters = adapterParameters(model, targetsOf(model, config), config)
   const json = {
     peft_type: 'LORA',
     bias: 'none',
@@ -178,7 +196,7 @@ export function mergeAdapter(weights: TensorTree): TensorTree {
     throw new Error(
       'mergeAdapter: the weights are quantised to 4 bits. Save the adapter alone, load the model without quantization, and merge there.',
     )
-  const { lora_A, lora_B, lora_scaling, ...rest } = weights as Record<string, TensorTree>
+  const { lora_A, lora_B, lora_scaling, lora_magnitude_vector, ...rest } = weights as Record<string, TensorTree>
   const merged = Object.fromEntries(Object.entries(rest).map(([key, child]) => [key, mergeAdapter(child)]))
   if (lora_A === undefined || lora_B === undefined || lora_scaling === undefined) return merged
   const [base, a, b, s] = [merged['weight'], lora_A, lora_B, lora_scaling] as [
@@ -189,7 +207,9 @@ export function mergeAdapter(weights: TensorTree): TensorTree {
   ]
   const weight = tf.tidy(() => {
     const delta = tf.matMul(b, a) // [L, out, in], or [out, in] outside the layers
-    return tf.add(base, tf.mul(delta, tf.reshape(s, [...s.shape, 1, 1])))
+    const sum = tf.add(base, tf.mul(delta, tf.reshape(s, [...s.shape, 1, 1])))
+    if (lora_magnitude_vector === undefined) return sum
+    return tf.mul(sum, tf.expandDims(tf.div(lora_magnitude_vector as tf.Tensor, rowLengths(sum)), -1))
   })
   return { ...merged, weight }
 }
@@ -210,7 +230,11 @@ export async function saveMerged(
 }
 
 /** The weights of the linear layers that an adapter's target_modules names, with PEFT's rules of matching. */
-function targetsOf(model: Base, { target_modules }: LoraConfig, where = 'LoraConfig'): Parameter[] {
+function targetsOf(model: Base, { target_modules, use_dora }: LoraConfig, where = 'LoraConfig'): Parameter[] {
+  if (use_dora && model.part)
+    throw new Error(
+      `${where}: use_dora is true, which adapters of language models can be, not of ${model.architecture}.`,
+    )
   const isTable = (name: string) => /(embed_tokens|embedding|shared)\.weight$/.test(name)
   const linear = model.parameters.filter(({ name, shape }) => shape.length === 2 && !isTable(name))
   const module = (p: Parameter) => p.name.replace(/\.weight$/, '')
@@ -234,7 +258,7 @@ function targetsOf(model: Base, { target_modules }: LoraConfig, where = 'LoraCon
 /** The end of a module's name that tells it from others: `q_proj`, `to_out.0`. */
 const lastName = (module: string): string => /[a-z]\w*(\.\d+)?$/i.exec(module)?.[0] ?? module
 
-function adapterParameters(model: Base, targets: readonly Parameter[], r: number): Parameter[] {
+function adapterParameters(model: Base, targets: readonly Parameter[], { r, use_dora }: LoraConfig): Parameter[] {
   return targets.flatMap(target => {
     const { path, name, shape } = target
     const [out, size] = shape as [number, number]
@@ -244,6 +268,7 @@ function adapterParameters(model: Base, targets: readonly Parameter[], r: number
     return [
       { path: at(path, 'lora_A'), name: at(stored, 'lora_A.weight'), shape: [r, size], layers },
       { path: at(path, 'lora_B'), name: at(stored, 'lora_B.weight'), shape: [out, r], layers },
+      ...(use_dora ? [{ path: at(path, MAGNITUDE), name: at(stored, MAGNITUDE), shape: [out], layers }] : []),
     ]
   })
 }
@@ -251,8 +276,8 @@ function adapterParameters(model: Base, targets: readonly Parameter[], r: number
 /** How many weights an adapter of a model has. */
 export function adapterSize(model: Base, given: Partial<LoraConfig>): number {
   const config = resolveConfig('LoraConfig', loraDefaults(model.architecture), given)
-  const parameters = adapterParameters(model, targetsOf(model, config), config.r)
-  return parameters.reduce((sum, { shape, layers = 1 }) => sum + layers * shape[0]! * shape[1]!, 0)
+  const parameters = adapterParameters(model, targetsOf(model, config), config)
+  return parameters.reduce((sum, { shape, layers = 1 }) => sum + layers * shape.reduce((n, d) => n * d), 0)
 }
 
 /** How many layers of a stack a parameter stands for; undefined outside the stacks. */

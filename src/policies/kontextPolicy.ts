@@ -131,7 +131,8 @@ export async function loadKontextPolicy(dir: string, options: KontextPolicyOptio
     const parts = loading.quantization ? { trainable: {}, frozen: weights } : { trainable: weights, frozen: {} }
     return new KontextPolicy(kontext, parts, settings)
   }
-  const lora = typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed)
+  const lora =
+    typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed, weights)
   return new KontextPolicy(
     kontext,
     { trainable: lora.weights, frozen: overlay(weights, lora.scaling) },

@@ -69,7 +69,8 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
       source,
       quantization ? { trainable: {}, frozen: weights } : { trainable: weights, frozen: {} },
     )
-  const lora = typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed)
+  const lora =
+    typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed, weights)
   const frozen = overlay(weights, lora.scaling)
   return new LanguagePolicy(source, { trainable: placed(lora.weights), frozen }, lora.config)
 }

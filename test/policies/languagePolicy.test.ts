@@ -333,8 +333,8 @@ describe('LanguagePolicy', () => {
       await cp(fixture('qwen2_adapter'), dir, { recursive: true })
       const path = join(dir, 'adapter_config.json')
       const config = JSON.parse(await readFile(path, 'utf8')) as object
-      await writeFile(path, JSON.stringify({ ...config, use_dora: true }))
-      await assert.rejects(load(dir), /adapter_config\.json: use_dora is true, needed false/)
+      await writeFile(path, JSON.stringify({ ...config, use_qalora: true }))
+      await assert.rejects(load(dir), /adapter_config\.json: use_qalora is true, needed false/)
       await writeFile(path, JSON.stringify({ ...config, r: 2 }))
       await assert.rejects(
         load(dir),
