@@ -31,12 +31,13 @@ export async function forward(
     (weights: TensorTree, inputs: Record<string, tf.Tensor>) => tf.tidy(() => model.forward(weights, inputs)),
     { name: 'forward' },
   )
-  const outputs = await pass.async(weights, inputs)
+  const prepared = model.prepare ? await model.prepare(inputs) : inputs
+  const outputs = await pass.async(weights, prepared)
   const stored: Record<string, StoredTensor> = {}
   for (const [name, tensor] of Object.entries(outputs))
     stored[name] = { dtype: 'F32', shape: tensor.shape, data: await tensor.data() }
   await writeSafetensors(output, stored)
-  disposeTree([weights, inputs, outputs])
+  disposeTree([weights, inputs, prepared, outputs])
   return Object.fromEntries(Object.entries(stored).map(([name, { shape }]) => [name, shape]))
 }
 

@@ -3,43 +3,54 @@ import { checkImage, type RgbImage } from './images.js'
 /** Interpolation kernels, under Pillow's names. */
 export type Filter = keyof typeof FILTERS
 
+/** Whose fixed point the weights of pixels have; the two differ by a grey level here and there. */
+export type FixedPoint = 'pillow' | 'torchvision'
+
 /** Resizes a picture as Pillow does, bit for bit: rows first, then columns, the kernel widened where the picture shrinks (antialiasing),
  * weights in fixed point, 8 bits between the two passes.
  * @param filter default bicubic
+ * @param fixed `torchvision`: as its resize of bytes on a CPU. Default pillow
  * @throws Error if a size is not an integer ≥ 1
- * @source Pillow 13, src/libImaging/Resample.c */
-export function resize(image: RgbImage, width: number, height: number, filter: Filter = 'bicubic'): RgbImage {
+ * @source Pillow 13, src/libImaging/Resample.c; PyTorch 2.15, aten/src/ATen/native/cpu/UpSampleKernel.cpp */
+export function resize(
+  image: RgbImage,
+  width: number,
+  height: number,
+  filter: Filter = 'bicubic',
+  fixed: FixedPoint = 'pillow',
+): RgbImage {
   checkImage(image, 'resize')
   for (const [name, value] of Object.entries({ width, height }))
     if (!Number.isInteger(value) || value < 1) throw new Error(`resize: ${name} is ${value}, needed an integer ≥ 1.`)
-  return columns(rows(image, width, filter), height, filter)
+  return columns(rows(image, width, filter, fixed), height, filter, fixed)
 }
 
-function rows(image: RgbImage, width: number, filter: Filter): RgbImage {
+function rows(image: RgbImage, width: number, filter: Filter, fixed: FixedPoint): RgbImage {
   const { height, data } = image
   if (width === image.width) return image
   const out = new Uint8ClampedArray(height * width * 3)
-  const taps = tapsOf(image.width, width, filter)
+  const { taps, bits } = tapsOf(image.width, width, filter, fixed)
   for (let y = 0; y < height; y++)
     for (const [x, { first, weights }] of taps.entries())
       for (let c = 0; c < 3; c++) {
-        let sum = HALF
+        let sum = 1 << (bits - 1)
         for (let k = 0; k < weights.length; k++) sum += data[(y * image.width + first + k) * 3 + c]! * weights[k]!
-        out[(y * width + x) * 3 + c] = sum >> BITS
+        out[(y * width + x) * 3 + c] = sum >> bits
       }
   return { width, height, data: out }
 }
 
-function columns(image: RgbImage, height: number, filter: Filter): RgbImage {
+function columns(image: RgbImage, height: number, filter: Filter, fixed: FixedPoint): RgbImage {
   const { width, data } = image
   if (height === image.height) return image
   const row = width * 3
   const out = new Uint8ClampedArray(height * row)
-  for (const [y, { first, weights }] of tapsOf(image.height, height, filter).entries())
+  const { taps, bits } = tapsOf(image.height, height, filter, fixed)
+  for (const [y, { first, weights }] of taps.entries())
     for (let i = 0; i < row; i++) {
-      let sum = HALF
+      let sum = 1 << (bits - 1)
       for (let k = 0; k < weights.length; k++) sum += data[(first + k) * row + i]! * weights[k]!
-      out[y * row + i] = sum >> BITS
+      out[y * row + i] = sum >> bits
     }
   return { width, height, data: out }
 }
@@ -51,21 +62,29 @@ interface Taps {
 }
 
 const BITS = 22 // of a weight after the point: 32 − 8 of a pixel − 2 for sums beyond 0 … 255
-const HALF = 1 << (BITS - 1)
 
-function tapsOf(from: number, to: number, filter: Filter): Taps[] {
+/** The same for torchvision, whose weights have 16 bits: as many as keep the largest of them below 2¹⁵. */
+function shortBits(largest: number): number {
+  let bits = 0
+  while (bits < BITS && Math.trunc(0.5 + largest * 2 ** (bits + 1)) < 2 ** 15) bits++
+  return bits
+}
+
+function tapsOf(from: number, to: number, filter: Filter, fixed: FixedPoint): { taps: Taps[]; bits: number } {
   const { support, kernel } = FILTERS[filter]
   const scale = from / to
   const widened = Math.max(scale, 1)
-  return Array.from({ length: to }, (_, i) => {
+  const exact = Array.from({ length: to }, (_, i) => {
     const center = (i + 0.5) * scale
     const first = Math.max(0, Math.trunc(center - support * widened + 0.5))
     const end = Math.min(from, Math.trunc(center + support * widened + 0.5))
     const weights = Array.from({ length: end - first }, (_, k) => kernel((k + first - center + 0.5) * (1 / widened)))
     const total = weights.reduce((sum, w) => sum + w, 0)
-    const fixed = weights.map(w => (w / total) * 2 ** BITS)
-    return { first, weights: Int32Array.from(fixed, w => Math.trunc(w < 0 ? w - 0.5 : w + 0.5)) }
+    return { first, weights: weights.map(w => w / total) }
   })
+  const bits = fixed === 'pillow' ? BITS : shortBits(Math.max(...exact.map(({ weights }) => Math.max(...weights))))
+  const whole = (w: number) => Math.trunc(w * 2 ** bits + (w < 0 ? -0.5 : 0.5))
+  return { bits, taps: exact.map(({ first, weights }) => ({ first, weights: Int32Array.from(weights, whole) })) }
 }
 
 const FILTERS = {

@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { Parameter } from '../io/checkpoint.js'
 import type { TensorTree } from '../xla/index.js'
+import type { Vision } from './vision.js'
 
 /** What sampling and the language policy need of a causal language model. Every function is pure, differentiable in
  * the weights, and may be called inside `jit`.
@@ -21,6 +22,8 @@ export interface CausalModel {
   readonly vocabulary: number // V
   /** Longest sequence that the model was made for, in tokens. */
   readonly context: number
+  /** Of models that take pictures: what sees them. */
+  readonly vision?: Vision
   /** @returns hidden states after the last norm [B, T, C] */
   hidden(weights: TensorTree, input: TokenInput): tf.Tensor
   /** @param hidden [..., C]
@@ -51,8 +54,16 @@ export interface ModelOptions {
 export interface TokenInput {
   input_ids: tf.Tensor // [B, T] int32
   attention_mask: tf.Tensor // [B, T], 0 where there is padding
-  /** [B, T] int32; 0 … T−1 if left out, as in transformers' forward. */
+  /** [B, T] int32; 0 … T−1 if left out, as in transformers' forward. [B, A, T] where a model gives a token several coordinates. */
   position_ids?: tf.Tensor
+  /** What stands in place of the embeddings of some tokens. */
+  features?: Features
+}
+
+/** What a model sees, at the tokens that stand for it. */
+export type Features = {
+  values: tf.Tensor // [B, T, C]
+  there: tf.Tensor // [B, T], 1 where a feature replaces the embedding
 }
 
 /** Rotated keys [B, K, D, S], place by place so that products with them read along S, and values [B, K, S, D] of one layer; of all
@@ -62,6 +73,8 @@ export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor }
 export interface DecodeStep {
   input_ids: tf.Tensor // [B, 1] int32
   position_ids: tf.Tensor // [B, 1] int32
+  /** Positions are below this. Default S. */
+  positions?: number
   visible: tf.Tensor // [B, S]
   /** One a layer. */
   caches: readonly KeyValueCache[]

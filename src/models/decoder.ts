@@ -5,6 +5,7 @@ import {
   linear,
   rotaryAngles,
   rotaryLookup,
+  rotarySections,
   rotate,
   type AttentionMask,
   type Linear,
@@ -12,7 +13,7 @@ import {
   type Rotary,
 } from '../nn/index.js'
 import { astype, dynamicUpdateSlice, scan, typeOf, type TensorTree } from '../xla/index.js'
-import type { CausalModel, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
+import type { CausalModel, Features, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
 import type { DecoderConfig } from './decoderConfig.js'
 
 /** What tells one decoder from another. */
@@ -34,6 +35,8 @@ export interface Decoder<Layer> {
   attentionScale?: number
   /** Rotary embedding of sliding layers. Default: that of the others. */
   slidingRope?: Rope
+  /** Frequencies of the rotary embedding that turn with each coordinate of a token, where positions have several. */
+  mrope_section?: readonly number[]
   /** Logits x become softcap · tanh(x / softcap). */
   softcap?: number
 }
@@ -63,7 +66,7 @@ export function decoder<Layer>(
   parts: Decoder<Layer>,
   { gradient_checkpointing = true }: ModelOptions = {},
 ): CausalModel {
-  const { config, attentionScale: scale, embeddingScale, softcap } = parts
+  const { config, attentionScale: scale, embeddingScale, softcap, mrope_section: sections } = parts
   const { num_hidden_layers: L, sliding_window: window } = config
   const D = headSize(config)
   const slides = Array.from({ length: L }, (_, i) => config.layer_types?.[i] === 'sliding_attention')
@@ -72,9 +75,11 @@ export function decoder<Layer>(
   const weightsOf = (tree: TensorTree) => tree as unknown as DecoderWeights
   const finish = (w: DecoderWeights, x: tf.Tensor) => parts.norm(x, w.norm.weight) // [B, T, C]
 
-  function embed(w: DecoderWeights, ids: tf.Tensor): tf.Tensor {
-    const x = tf.gather(w.embed_tokens.weight, ids) // [B, T, C]
-    return embeddingScale === undefined ? x : tf.mul(x, astype(tf.scalar(embeddingScale), typeOf(x)))
+  function embed(w: DecoderWeights, ids: tf.Tensor, features?: Features): tf.Tensor {
+    const tokens = tf.gather(w.embed_tokens.weight, ids) // [B, T, C]
+    const x = embeddingScale === undefined ? tokens : tf.mul(tokens, astype(tf.scalar(embeddingScale), typeOf(tokens)))
+    if (!features) return x
+    return tf.where(tf.cast(tf.expandDims(features.there, 2), 'bool'), astype(features.values, typeOf(x)), x)
   }
 
   function anglesOf(angles: (rope: Rope) => Rotary): Angles {
@@ -95,12 +100,16 @@ export function decoder<Layer>(
    * @param keep what to keep of a layer's keys and values, each [B, K, T, D] */
   function through<Kept extends KeyValueCache | null>(
     w: DecoderWeights,
-    { input_ids, attention_mask, position_ids }: TokenInput,
+    { input_ids, attention_mask, position_ids, features }: TokenInput,
     keep: (keys: tf.Tensor, values: tf.Tensor) => Kept,
     remat: boolean,
   ): { hidden: tf.Tensor; kept: Kept } {
     const positions = position_ids ?? tf.expandDims(tf.range(0, input_ids.shape[1]!, 1, 'int32'), 0)
-    const angles = anglesOf(({ theta, scaling }) => rotaryAngles(positions, D, theta, scaling))
+    const angles = anglesOf(({ theta, scaling }) =>
+      sections && positions.rank === 3
+        ? rotarySections(positions, D, theta, sections, scaling)
+        : rotaryAngles(positions, D, theta, scaling),
+    )
     const body = (x: tf.Tensor, one: { layer: TensorTree; sliding?: tf.Tensor }): [tf.Tensor, Kept] => {
       const [rotary, mask] = byKind(one.sliding ?? slides[0]!, angles, { causal: true, keyMask: attention_mask })
       let kept!: Kept
@@ -111,7 +120,7 @@ export function decoder<Layer>(
       return [next, kept]
     }
     const each = { layer: w.layers, ...(mixed ? { sliding: tf.tensor1d(slides, 'bool') } : {}) }
-    const [last, kept] = scan(body, embed(w, input_ids), each, { remat })
+    const [last, kept] = scan(body, embed(w, input_ids, features), each, { remat })
     return { hidden: finish(w, last), kept }
   }
 
@@ -140,9 +149,9 @@ export function decoder<Layer>(
     layersOf: weights => weightsOf(weights).layers,
 
     // Layer by layer, not scanned: each reads its weights and writes its cache where they lie.
-    decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
+    decode(weights, layers, { input_ids, position_ids, visible, positions = visible.shape[1]!, caches, at }) {
       const w = weightsOf(weights)
-      const angles = anglesOf(({ theta, scaling }) => rotaryLookup(position_ids, visible.shape[1]!, D, theta, scaling))
+      const angles = anglesOf(({ theta, scaling }) => rotaryLookup(position_ids, positions, D, theta, scaling))
       const written: KeyValueCache[] = []
       const last = layers.reduce<tf.Tensor>(
         (x, layer, i) => {

@@ -96,6 +96,7 @@ function ropeScaling(rope: Fields, context: number): RopeScaling | undefined {
   switch (rope.get(field)) {
     case undefined:
     case 'default':
+    case 'mrope': // the default, along several axes
       return undefined
     case 'linear':
       return { rope_type: 'linear', factor: rope.number('factor') }

@@ -12,6 +12,7 @@ import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
 import { CAUSAL_CLASSES, layerMatrix, loadCausalModel } from './loadCausalModel.js'
 import { qualityNet, qualityNetConfig } from './qualityNet.js'
 import { t5Config, t5Encoder } from './t5Encoder.js'
+import { visionForward } from './visionForward.js'
 
 /** A model that maps named tensors to named tensors, under the names that Hugging Face's forward has. */
 export interface ForwardModel {
@@ -30,6 +31,8 @@ export interface ForwardModel {
   /** Names that a checkpoint may hold besides. */
   readonly ignored?: RegExp
   readonly inputs: Readonly<Record<string, ForwardInput>>
+  /** What `forward` takes, made of `inputs` on the host, where values that say the shapes of others can be read. Default: the inputs. */
+  prepare?(inputs: Record<string, tf.Tensor>): Promise<Record<string, tf.Tensor>>
   /** Pure and differentiable in the weights; may be called inside `jit`. */
   forward(weights: TensorTree, inputs: Record<string, tf.Tensor>): Record<string, tf.Tensor>
 }
@@ -65,7 +68,8 @@ export async function loadForwardModel(name: string, options: LoadOptions = {}):
   const model = forwardModel(fields)
   if (model) return { model, weights: await loadForwardWeights(dir, model, options) }
   const causal = await loadCausalModel(dir, options)
-  return { model: causalForward(causal.model), weights: causal.weights }
+  const { vision } = causal.model
+  return { model: vision ? visionForward(causal.model, vision) : causalForward(causal.model), weights: causal.weights }
 }
 
 /** The weights of a model from the safetensors of its directory. */

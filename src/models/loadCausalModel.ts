@@ -7,6 +7,7 @@ import type { CausalModel, ModelOptions } from './causalModel.js'
 import { gemma3, gemma3Config, gemma3Language } from './gemma3.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { qwen2, qwen2Config } from './qwen2.js'
+import { qwen25Vl, qwen25VlConfig } from './qwen25vl.js'
 import { qwen3, qwen3Config } from './qwen3.js'
 
 /** Reads a causal language model in Hugging Face's layout: config.json says which, safetensors hold the weights.
@@ -46,10 +47,12 @@ function causalModel(fields: Fields, options: ModelOptions): CausalModel {
       return mistral(mistralConfig(fields), options)
     case 'qwen2':
       return qwen2(qwen2Config(fields), options)
+    case 'qwen2_5_vl':
+      return qwen25Vl(qwen25VlConfig(fields), options)
     case 'qwen3':
       return qwen3(qwen3Config(fields), options)
     default:
-      return fields.fail('model_type', '"gemma3", "gemma3_text", "llama", "mistral", "qwen2" or "qwen3"')
+      return fields.fail('model_type', '"gemma3", "gemma3_text", "llama", "mistral", "qwen2", "qwen2_5_vl" or "qwen3"')
   }
 }
 
@@ -60,5 +63,6 @@ export const CAUSAL_CLASSES = [
   'LlamaForCausalLM',
   'MistralForCausalLM',
   'Qwen2ForCausalLM',
+  'Qwen2_5_VLForConditionalGeneration',
   'Qwen3ForCausalLM',
 ]

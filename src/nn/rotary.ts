@@ -20,7 +20,28 @@ export function rotaryAngles(positions: tf.Tensor, size: number, theta: number, 
   return { cos: scaled(tf.cos(angles)), sin: scaled(tf.sin(angles)) }
 }
 
-/** The same, looked up in a table of all positions below `count`: for a loop. The table is computed once, before it, where XLA
+/** Angles of places with several coordinates, such as time, row and column: each section of the frequencies turns with one of them.
+ * @param positions int32 [B, A, T], A coordinates of each token
+ * @param sections frequencies in each section, D/2 together; the i-th turns with coordinate i mod A
+ * @source M-RoPE, Qwen2-VL, arXiv 2409.12191 */
+export function rotarySections(
+  positions: tf.Tensor,
+  size: number,
+  theta: number,
+  sections: readonly number[],
+  scaling?: RopeScaling,
+): Rotary {
+  const { cos, sin } = rotaryAngles(positions, size, theta, scaling) // [B, A, T, 1, D/2]
+  const starts = sections.map((_, i) => sections.slice(0, i).reduce((sum, n) => sum + n, 0))
+  const dealt = (x: tf.Tensor) => {
+    const axes = tf.unstack(x, 1) // A × [B, T, 1, D/2]
+    const parts = sections.map((n, i) => tf.slice(axes[i % axes.length]!, [0, 0, 0, starts[i]!], [-1, -1, -1, n]))
+    return tf.concat(parts, -1)
+  }
+  return { cos: dealt(cos), sin: dealt(sin) }
+}
+
+/** The same as {@link rotaryAngles}, looked up in a table of all positions below `count`: for a loop. The table is computed once, before it, where XLA
  * would compute angles anew in each operation that uses them. */
 export function rotaryLookup(
   positions: tf.Tensor,

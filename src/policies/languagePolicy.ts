@@ -243,7 +243,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   /** One forward pass, as transformers' model(input_ids, attention_mask).
    * @returns logits [B, T, V] */
   forward(input: TokenInput): { logits: tf.Tensor } {
-    return this.#programs.forward(this.#whole(this.weights), { ...input })
+    return this.#programs.forward(this.#whole(this.weights), { ...input } as unknown as TensorTree)
   }
 
   fork(trainable = this.weights.trainable): LanguagePolicy {
@@ -347,7 +347,7 @@ function programsOf(model: CausalModel) {
   return {
     generate: generate(model),
     forward: jit(
-      (weights: TensorTree, input: { [name: string]: tf.Tensor }) =>
+      (weights: TensorTree, input: TensorTree) =>
         tf.tidy(() => ({ logits: model.head(weights, model.hidden(weights, input as unknown as TokenInput)) })),
       { name: 'forward' },
     ),

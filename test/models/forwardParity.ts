@@ -22,7 +22,8 @@ export async function forwardParity(
   const pass = jit((weights: TensorTree, given: TensorTree) =>
     tf.tidy(() => model.forward(weights, given as Record<string, tf.Tensor>)),
   )
-  const found = await pass.async(weights, given)
+  const prepared = model.prepare ? await model.prepare(given) : given
+  const found = await pass.async(weights, prepared)
   assert.deepEqual(Object.keys(found).sort(), Object.keys(outputs).sort())
   for (const [name, stored] of Object.entries(outputs)) {
     const reference = (await expected.read(stored)) as Float32Array
@@ -32,5 +33,5 @@ export async function forwardParity(
     const apart = reference.reduce((worst, r, i) => Math.max(worst, Math.abs(r - values[i]!)), 0)
     assert.ok(apart < tolerance * largest, `${name}: ${apart} apart, the largest value is ${largest}`)
   }
-  disposeTree([weights, given, found])
+  disposeTree([weights, given, prepared, found])
 }
