@@ -1,6 +1,8 @@
-import { readJsonl } from '../datasets/index.js'
-import { isConversation } from '../io/tokenizer.js'
-import { loadPolicy, type LanguageSampleOptions, type Prompt } from '../policies/index.js'
+import { dirname, resolve } from 'node:path'
+import { readImage, readJsonl } from '../datasets/index.js'
+import { isConversation, isMixed } from '../io/tokenizer.js'
+import { loadPolicy, type LanguageSampleOptions, type Prompt, type VisionPrompt } from '../policies/index.js'
+import { isVisionPrompt } from '../policies/visionPrompts.js'
 import { disposeTree } from '../xla/index.js'
 import { numberOf, parse, type Command } from './command.js'
 import { EDIT_HELP, EDIT_OPTIONS, generateImage } from './generateImage.js'
@@ -22,7 +24,7 @@ export async function* generate(
   modelDir: string,
   prompts: readonly Prompt[],
   { adapter, batch_size = 16, ...options }: GenerateOptions,
-): AsyncGenerator<{ prompt: Prompt; completion: string }> {
+): AsyncGenerator<{ prompt: VisionPrompt['prompt']; completion: string }> {
   if (!Number.isInteger(batch_size) || batch_size < 1)
     throw new Error(`generate: batch_size is ${batch_size}, needed an integer ≥ 1.`)
   const policy = await loadPolicy(modelDir, { adapter })
@@ -31,7 +33,8 @@ export async function* generate(
       const batch = prompts.slice(from, from + batch_size)
       const { outputs, trajectories } = await policy.sample(batch, { ...options, seed: options.seed + from })
       disposeTree(trajectories)
-      for (const [i, prompt] of batch.entries()) yield { prompt, completion: outputs[i]! }
+      for (const [i, prompt] of batch.entries())
+        yield { prompt: isVisionPrompt(prompt) ? prompt.prompt : prompt, completion: outputs[i]! }
     }
   } finally {
     policy.dispose()
@@ -55,10 +58,12 @@ const SHARED_OPTIONS = { seed: text, adapter: text } as const
 export const generateCommand: Command = {
   summary: 'complete prompts or conversations with a model; edit an image with a pipeline',
   help: `Usage: rewardlab generate MODEL_DIR --messages FILE.jsonl [options]
+       rewardlab generate MODEL_DIR --prompt TEXT [--image FILE] [options]
        rewardlab generate PIPELINE_DIR --image FILE --prompt TEXT --output FILE.png [options]
 
 MODEL_DIR and DIR may be ids of the Hugging Face hub, org/name or org/name@revision.
-Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}.
+Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}. For a model that
+sees, a line may have "images": [FILE, …] beside it, paths from the folder of FILE.jsonl. --prompt is one message of the user.
   --greedy              take the likeliest token
   --temperature X       default 1
   --top_p X             keep the likeliest tokens that together have this probability; default 1, all
@@ -78,36 +83,57 @@ ${EDIT_HELP}`,
     const [dir] = positionals as [string]
     const pipeline = await isPipeline(dir)
     const others = Object.keys(pipeline ? COMPLETION_OPTIONS : EDIT_OPTIONS)
-    const stray = others.find(name => values[name as keyof typeof values] !== undefined)
+    const shared = pipeline ? [] : ['image', 'prompt']
+    const stray = others.find(name => values[name as keyof typeof values] !== undefined && !shared.includes(name))
     if (stray !== undefined)
       throw new Error(`--${stray} is not for ${dir}, ${pipeline ? 'a pipeline' : 'no pipeline'}. See --help.`)
     if (pipeline) return generateImage(dir, values, print)
-    if (values.messages === undefined) throw new Error('--messages FILE.jsonl is missing. See --help.')
+    const { messages, prompt, image } = values
+    if (messages === undefined && prompt === undefined)
+      throw new Error('--messages FILE.jsonl is missing, or --prompt TEXT in its place. See --help.')
+    if (messages !== undefined && (prompt ?? image) !== undefined)
+      throw new Error('--messages is there, and --prompt or --image. Give one or the other. See --help.')
     const number = (name: Exclude<keyof typeof COMPLETION_OPTIONS, 'messages' | 'greedy'> | 'seed') =>
       values[name] === undefined ? undefined : numberOf(name, values[name])
-    const completions = generate(dir, readPrompts(values.messages), {
-      greedy: values.greedy ?? false,
-      temperature: number('temperature'),
-      top_p: number('top_p'),
-      top_k: number('top_k'),
-      min_p: number('min_p'),
-      repetition_penalty: number('repetition_penalty'),
-      max_completion_length: number('max_new_tokens'),
-      seed: number('seed') ?? 0,
-      batch_size: number('batch_size'),
-      adapter: values.adapter,
-    })
+    const completions = generate(
+      dir,
+      messages === undefined ? [await asked(prompt!, image)] : await readPrompts(messages),
+      {
+        greedy: values.greedy ?? false,
+        temperature: number('temperature'),
+        top_p: number('top_p'),
+        top_k: number('top_k'),
+        min_p: number('min_p'),
+        repetition_penalty: number('repetition_penalty'),
+        max_completion_length: number('max_new_tokens'),
+        seed: number('seed') ?? 0,
+        batch_size: number('batch_size'),
+        adapter: values.adapter,
+      },
+    )
     for await (const row of completions) print(row.completion, row)
   },
 }
 
-/** @throws Error naming the file and the row that is neither messages nor a prompt */
-function readPrompts(path: string): Prompt[] {
+/** A message of the user, with a picture if there is one. */
+async function asked(content: string, image?: string): Promise<Prompt> {
+  const messages = [{ role: 'user', content }]
+  return image === undefined ? messages : { prompt: messages, images: [await readImage(image)] }
+}
+
+/** @throws Error naming the file and the row that is neither messages nor a prompt, or whose pictures cannot be read */
+async function readPrompts(path: string): Promise<Prompt[]> {
   const rows = readJsonl(path)
   if (rows.length === 0) throw new Error(`${path}: no rows, needed at least one with messages or prompt.`)
-  return rows.map((row, i) => {
-    const prompt = row['messages'] ?? row['prompt']
-    if (typeof prompt === 'string' || isConversation(prompt)) return prompt
-    throw new Error(`${path}: row ${i + 1} has no "messages" (a list of role and content) and no "prompt" (a text).`)
-  })
+  const read = async (row: Record<string, unknown>, where: string): Promise<Prompt> => {
+    const [prompt, files] = [row['messages'] ?? row['prompt'], row['images'] ?? []]
+    if (!Array.isArray(files) || !files.every(file => typeof file === 'string'))
+      throw new Error(`${where} has "images" that are no list of files. Needed paths.`)
+    if (files.length === 0 && (typeof prompt === 'string' || isConversation(prompt))) return prompt
+    if (typeof prompt !== 'string' && !isMixed(prompt))
+      throw new Error(`${where} has no "messages" (a list of role and content) and no "prompt" (a text).`)
+    const images = files.map(file => readImage(resolve(dirname(path), file)))
+    return { prompt, images: await Promise.all(images) }
+  }
+  return Promise.all(rows.map((row, i) => read(row, `${path}: row ${i + 1}`)))
 }

@@ -4,6 +4,9 @@ import type { RgbImage } from './images.js'
 import { Fields, readJson } from './json.js'
 import { resize } from './resize.js'
 
+/** Files that may say what {@link loadQwen2VlProcessor} reads. */
+export const PROCESSOR_FILES = ['processor_config.json', 'preprocessor_config.json', 'video_preprocessor_config.json']
+
 /** Frames of a video, one size all, in their order. */
 export interface Video {
   frames: readonly RgbImage[]

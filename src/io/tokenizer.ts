@@ -19,6 +19,18 @@ export interface Message {
   content: string
 }
 
+/** A turn that has pictures among its text; the chat template puts the model's mark where each stands. */
+export interface MixedMessage {
+  role: string
+  content: string | readonly ContentPart[]
+}
+
+/** A text, or the place of an image or a video. */
+export interface ContentPart {
+  type: string
+  text?: string
+}
+
 export interface Tokenizer {
   /** @returns token ids, with what the tokenizer adds by itself unless `specials` is false */
   encode(text: string, options?: { specials?: boolean }): number[]
@@ -26,7 +38,7 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: { specials?: boolean }): string
   /** A conversation as the model expects it.
    * @throws Error if the tokenizer has no chat template, or the template or the messages are not sound */
-  chat(messages: readonly Message[], options?: { add_generation_prompt?: boolean }): string
+  chat(messages: readonly MixedMessage[], options?: { add_generation_prompt?: boolean }): string
   readonly eos_token: string | undefined
   readonly eos_token_id: number | undefined
   readonly pad_token_id: number | undefined
@@ -74,7 +86,7 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
           `${dir}: found no chat template in chat_template.jinja or tokenizer_config.json, needed one for messages. ` +
             'Give the prompt as a string, or add the template of the model.',
         )
-      if (!isConversation(messages))
+      if (!isMixed(messages))
         throw new Error(`chat: found ${excerpt(messages)}, needed messages: [{ role: 'user', content: 'text' }, …].`)
       template ??= readTemplate(source, dir)
       try {
@@ -144,9 +156,17 @@ async function clipTokenizerJson(dir: string, config: Record<string, unknown>): 
 
 /** Whether a value is a list of messages: one at least, each with role and content. */
 export const isConversation = (value: unknown): value is Message[] =>
+  isMixed(value) && value.every(({ content }) => typeof content === 'string')
+
+/** The same, of which some may have parts. */
+export const isMixed = (value: unknown): value is MixedMessage[] =>
   Array.isArray(value) &&
   value.length > 0 &&
-  value.every((m: Partial<Message> | null) => typeof m?.role === 'string' && typeof m.content === 'string')
+  value.every((m: Partial<MixedMessage> | null) => typeof m?.role === 'string' && isContent(m.content))
+
+const isContent = (value: unknown): boolean =>
+  typeof value === 'string' ||
+  (Array.isArray(value) && value.every((part: Partial<ContentPart> | null) => typeof part?.type === 'string'))
 
 const excerpt = (value: unknown): string => {
   const text = JSON.stringify(value) ?? String(value)

@@ -73,8 +73,6 @@ export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor }
 export interface DecodeStep {
   input_ids: tf.Tensor // [B, 1] int32
   position_ids: tf.Tensor // [B, 1] int32
-  /** Positions are below this. Default S. */
-  positions?: number
   visible: tf.Tensor // [B, S]
   /** One a layer. */
   caches: readonly KeyValueCache[]

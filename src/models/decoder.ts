@@ -149,9 +149,9 @@ export function decoder<Layer>(
     layersOf: weights => weightsOf(weights).layers,
 
     // Layer by layer, not scanned: each reads its weights and writes its cache where they lie.
-    decode(weights, layers, { input_ids, position_ids, visible, positions = visible.shape[1]!, caches, at }) {
+    decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
       const w = weightsOf(weights)
-      const angles = anglesOf(({ theta, scaling }) => rotaryLookup(position_ids, positions, D, theta, scaling))
+      const angles = anglesOf(({ theta, scaling }) => rotaryLookup(position_ids, visible.shape[1]!, D, theta, scaling))
       const written: KeyValueCache[] = []
       const last = layers.reduce<tf.Tensor>(
         (x, layer, i) => {

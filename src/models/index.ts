@@ -8,7 +8,7 @@ export {
   type ClipVisionConfig,
 } from './clip.js'
 export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js'
-export type { CausalModel, DecodeStep, KeyValueCache, TokenInput } from './causalModel.js'
+export type { CausalModel, DecodeStep, Features, KeyValueCache, TokenInput } from './causalModel.js'
 export type { DecoderConfig, LayerType } from './decoderConfig.js'
 export { gemma3, gemma3Config, gemma3Language, type Gemma3Config } from './gemma3.js'
 export { llama, llamaConfig, mistral, mistralConfig, type LlamaConfig } from './llama.js'

@@ -141,7 +141,7 @@ const VIDEO = 2
  * the larger of its height and width. A video's times follow its clock.
  * @param types [B, T] row by row: 0 text, 1 image, 2 video
  * @param mask [B, T], 0 where there is padding
- * @returns positions [B, 3, T], 0 in padding; the position that follows the largest of each row
+ * @returns positions [B, 3, T], 0 in padding; the position of a text that follows each row
  * @throws Error naming a row whose tokens do not fit its pictures
  * @source transformers 5.23, Qwen2_5_VLModel.get_rope_index. Version 4 lets text count on from the largest of all three, and truncates the
  * seconds of a video's grid. */
@@ -157,12 +157,9 @@ export function ropeIndex(
   const queues = { [IMAGE]: images.grids.values(), [VIDEO]: videos.grids.values() }
   const seconds = videos.seconds.values()
   const next = Array.from({ length: B }, (_, b) => {
-    let [at, largest] = [0, -1]
+    let at = 0
     const put = (place: number, ...coordinates: [number, number, number]) =>
-      coordinates.forEach((value, axis) => {
-        positions[(b * 3 + axis) * T + place] = value
-        largest = Math.max(largest, value)
-      })
+      coordinates.forEach((value, axis) => (positions[(b * 3 + axis) * T + place] = value))
     const places = Array.from({ length: T }, (_, t) => t).filter(t => mask[b * T + t])
     for (let i = 0; i < places.length;) {
       const type = types[b * T + places[i]!]!
@@ -189,7 +186,7 @@ export function ropeIndex(
             put(places[i++]!, at + Math.trunc(Math.fround(time * interval)), at + y, at + x)
       at += Math.max(high, wide)
     }
-    return largest + 1
+    return at
   })
   return { positions, next }
 }

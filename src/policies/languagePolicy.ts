@@ -3,16 +3,27 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
+import { PROCESSOR_FILES, type Qwen2VlProcessor } from '../io/qwen2VlProcessor.js'
 import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
-import { saveAdapter, saveMerged, type CausalModel, type LoraConfig, type TokenInput } from '../models/index.js'
+import {
+  featuresOf,
+  saveAdapter,
+  saveMerged,
+  type CausalModel,
+  type LoraConfig,
+  type Seen,
+  type TokenInput,
+} from '../models/index.js'
 import { entropy, tokenLogProbs } from '../nn/index.js'
-import { generate, positionsOf, type Drawn } from '../sampling/index.js'
+import { generate, positionsOf, repeatRows, type Drawn } from '../sampling/index.js'
 import { copy, disposeTree, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+import { expanded, isVisionPrompt, lookedAt, marked, picturesOf, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
 
-/** Text as it stands, or a conversation that goes through the chat template. */
-export type Prompt = string | readonly Message[]
+/** Text as it stands, or a conversation that goes through the chat template; with pictures, for a model that sees. */
+export type Prompt = TextPrompt | VisionPrompt
+type TextPrompt = string | readonly Message[]
 
 /** How completions are drawn; names and defaults are TRL's. */
 export interface LanguageSampleOptions extends SampleOptions {
@@ -56,6 +67,8 @@ export type TokenRows = {
   completion_mask: tf.Tensor // [B, T] int32
   /** That the rows were drawn at; 1 for rows of a data set. */
   temperature: tf.Tensor // [B]
+  /** Where some prompt has pictures: what the rows see. */
+  sight?: SightRows
 }
 
 /** What a directory of a model gives besides weights. */
@@ -66,6 +79,8 @@ export interface LanguageModel {
   dir: string
   model: CausalModel
   tokenizer: Tokenizer
+  /** Of a model that sees. */
+  processor?: Qwen2VlProcessor
   /** Tokens that end a completion. */
   stop: readonly number[]
   pad: number
@@ -121,7 +136,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       seed,
     } = settings
     if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')
-    const ids = prompts.map(prompt => this.#promptIds(prompt))
+    const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `sample: prompt ${i}`))
+    const ids = prompts.map((prompt, i) => this.#expanded(this.#promptIds(prompt), pictures[i], `sample: prompt ${i}`))
     const { model, pad, stop } = this.#source
     ids.forEach((row, i) => {
       if (row.length === 0) throw new Error(`sample: prompt ${i} has no tokens. Needed: at least one. Give it a text.`)
@@ -134,8 +150,9 @@ export class LanguagePolicy implements Policy<Prompt, string> {
 
     const size = bucket(Math.max(...ids.map(row => row.length)))
     const left = padded(ids, size, pad, 'left')
+    const sight = this.#sight(pictures, left)
     const inputs = {
-      prompts: { input_ids: left.ids, attention_mask: left.mask },
+      prompts: { input_ids: left.ids, attention_mask: left.mask, ...sight },
       draw: {
         temperature: tf.scalar(temperature),
         top_p: tf.scalar(top_p),
@@ -149,6 +166,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const penalized = settings.repetition_penalty !== 1
     const plan = { generations: G, length, greedy, filtered, penalized, stop: [...stop], pad }
     const drawn = await this.#programs.generate(this.#whole(this.weights), inputs.prompts, inputs.draw, plan)
+    const repeatedSight = sight && mapTensors(sight, t => repeatRows(t, G))
     disposeTree(inputs)
 
     const [tokens, mask] = (await Promise.all([drawn.tokens.data(), drawn.mask.data()])) as [Int32Array, Float32Array]
@@ -177,6 +195,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       completion_ids,
       completion_mask: tf.cast(reached, 'int32'),
       temperature: tf.fill([B], temperature),
+      ...(repeatedSight ? { sight: repeatedSight } : {}),
     }
     return {
       outputs: rows.map(row => this.tokenizer.decode(row)),
@@ -198,12 +217,14 @@ export class LanguagePolicy implements Policy<Prompt, string> {
    * chat template; the completion is what follows the prompt's tokens.
    * @param outputs texts, or messages that follow the prompt's
    * @throws Error for a row longer than the context */
-  encode(prompts: readonly Prompt[], outputs: readonly Prompt[]): TokenRows {
+  encode(prompts: readonly Prompt[], outputs: readonly TextPrompt[]): TokenRows {
     if (prompts.length !== outputs.length)
       throw new Error(`encode: ${outputs.length} outputs for ${prompts.length} prompts, needed one each.`)
     const { context } = this.model
+    const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `encode: row ${i}`))
     const rows = prompts.map((prompt, i) => {
-      const row = this.#rowIds(prompt, outputs[i]!)
+      const { prompt: start, completion } = this.#rowIds(prompt, outputs[i]!)
+      const row = { prompt: this.#expanded(start, pictures[i], `encode: row ${i}`), completion }
       const length = row.prompt.length + row.completion.length
       if (length > context)
         throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row, ${opening(prompt)}.`) // prettier-ignore
@@ -214,7 +235,9 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       return padded(ids, bucket(Math.max(1, ...ids.map(row => row.length))), this.#source.pad, side)
     }
     const [left, right] = [parts('prompt', 'left'), parts('completion', 'right')]
+    const sight = this.#sight(pictures, left)
     return {
+      ...(sight ? { sight } : {}),
       prompt_ids: left.ids,
       prompt_mask: left.mask,
       completion_ids: right.ids,
@@ -223,7 +246,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     }
   }
 
-  replay(prompts: readonly Prompt[], completions: readonly Prompt[]): Promise<Trajectories> {
+  replay(prompts: readonly Prompt[], completions: readonly TextPrompt[]): Promise<Trajectories> {
     const outputs = this.encode(prompts, completions)
     const mask = tf.cast(outputs.completion_mask, 'float32') // [B, T]
     const finished = tf.ones([prompts.length])
@@ -243,7 +266,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   /** One forward pass, as transformers' model(input_ids, attention_mask).
    * @returns logits [B, T, V] */
   forward(input: TokenInput): { logits: tf.Tensor } {
-    return this.#programs.forward(this.#whole(this.weights), { ...input } as unknown as TensorTree)
+    return this.#programs.forward(this.#whole(this.weights), { ...input })
   }
 
   fork(trainable = this.weights.trainable): LanguagePolicy {
@@ -256,7 +279,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   async save(dir: string, options: { merge?: boolean } = {}): Promise<void> {
     const { model, name, dir: from } = this.#source
     await mkdir(dir, { recursive: true })
-    for (const file of TOKENIZER_FILES) await copyIfThere(from, dir, file)
+    for (const file of [...TOKENIZER_FILES, ...PROCESSOR_FILES]) await copyIfThere(from, dir, file)
     if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, name)
     await copyIfThere(from, dir, 'generation_config.json')
     const config = { ...(await readJson(join(from, 'config.json'))), torch_dtype: undefined, dtype: 'float32' }
@@ -275,12 +298,12 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   #completionLogits(weights: Weights, rows: TokenRows): tf.Tensor {
     const whole = this.#whole(weights)
     const attention_mask = tf.concat([rows.prompt_mask, rows.completion_mask], 1) // [B, P + T]
+    const [B, P, T] = [rows.prompt_ids.shape[0], rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
     const hidden = this.model.hidden(whole, {
       input_ids: tf.concat([rows.prompt_ids, rows.completion_ids], 1),
       attention_mask,
-      position_ids: positionsOf(attention_mask),
+      ...(rows.sight ? continued(rows.sight, rows.completion_mask) : { position_ids: positionsOf(attention_mask) }),
     }) // [B, P + T, C]
-    const [B, P, T] = [rows.prompt_ids.shape[0], rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
     return this.model.head(whole, tf.slice(hidden, [0, P - 1, 0], [B, T, hidden.shape[2]!])) // [B, T, V]
   }
 
@@ -301,23 +324,50 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   }
 
   #promptIds(prompt: Prompt): number[] {
-    if (typeof prompt === 'string') return this.tokenizer.encode(prompt)
-    return this.tokenizer.encode(this.tokenizer.chat(prompt), { specials: false })
+    const text = isVisionPrompt(prompt) ? marked(prompt) : prompt
+    if (typeof text === 'string') return this.tokenizer.encode(text)
+    return this.tokenizer.encode(this.tokenizer.chat(text), { specials: false })
   }
 
-  #rowIds(prompt: Prompt, output: Prompt): { prompt: number[]; completion: number[] } {
+  /** A prompt's pictures as the model takes them; undefined for a model of text.
+   * @throws Error for pictures that it cannot see */
+  #pictures(prompt: Prompt, where: string): Pictures | undefined {
+    const { model, processor } = this.#source
+    const seen = isVisionPrompt(prompt) ? prompt : { prompt }
+    if (processor) return picturesOf(processor, seen)
+    if (seen.images?.length || seen.videos?.length)
+      throw new Error(`${where} has pictures, and ${model.architecture} sees none. Take a model that does.`)
+    return undefined
+  }
+
+  #expanded = (ids: number[], pictures: Pictures | undefined, where: string): number[] =>
+    pictures ? expanded(this.model.vision!, ids, pictures, where) : ids
+
+  /** What padded prompts see, computed with the current weights; undefined if that is nothing. */
+  #sight(prompts: readonly (Pictures | undefined)[], { ids, values }: PaddedRows): SightRows | undefined {
+    const { vision } = this.model
+    const pictures = prompts.filter(p => p !== undefined)
+    if (!vision || pictures.every(({ images, videos }) => images.length + videos.length === 0)) return undefined
+    const { seen, position_ids, next } = lookedAt(vision, pictures, values.ids, values.mask, ids.shape[1])
+    const features = this.#programs.see(this.#whole(this.weights), seen)
+    disposeTree(seen)
+    return { features, position_ids, next }
+  }
+
+  #rowIds(prompt: Prompt, output: TextPrompt): { prompt: number[]; completion: number[] } {
     const { tokenizer } = this
     const start = this.#promptIds(prompt)
+    const given = isVisionPrompt(prompt) ? marked(prompt) : prompt
     let whole: number[]
-    if (typeof prompt === 'string') {
+    if (typeof given === 'string') {
       if (typeof output !== 'string')
         throw new Error('encode: a text prompt needs a text as its output, found messages.')
       const end = tokenizer.eos_token ?? ''
-      whole = tokenizer.encode(prompt + (output.endsWith(end) ? output : output + end))
+      whole = tokenizer.encode(given + (output.endsWith(end) ? output : output + end))
     } else {
       const reply = typeof output === 'string' ? [{ role: 'assistant', content: output }] : output
-      const text = tokenizer.chat([...prompt, ...reply], { add_generation_prompt: false })
-      const before = tokenizer.chat(prompt)
+      const text = tokenizer.chat([...given, ...reply], { add_generation_prompt: false })
+      const before = tokenizer.chat(given)
       if (!text.startsWith(before))
         throw new Error(
           `encode: the chat template writes the prompt as ${opening(before)} and with its reply as ${opening(text)}: ` +
@@ -330,7 +380,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
 }
 
 /** How a prompt begins, by which its row is found in a file. */
-function opening(prompt: Prompt): string {
+function opening(given: Prompt): string {
+  const prompt = isVisionPrompt(given) ? given.prompt : given
   const text = JSON.stringify(typeof prompt === 'string' ? prompt : prompt.at(-1)?.content)
   return text.length > 60 ? `${text.slice(0, 59)}…` : text
 }
@@ -346,11 +397,26 @@ type Programs = ReturnType<typeof programsOf>
 function programsOf(model: CausalModel) {
   return {
     generate: generate(model),
+    see: jit((weights: TensorTree, seen: Seen) => tf.tidy(() => featuresOf(model.vision!, weights, seen)), {
+      name: 'see',
+    }),
     forward: jit(
       (weights: TensorTree, input: TensorTree) =>
         tf.tidy(() => ({ logits: model.head(weights, model.hidden(weights, input as unknown as TokenInput)) })),
       { name: 'forward' },
     ),
+  }
+}
+
+/** What rows see, and where their tokens are, with completions behind the prompts. */
+function continued({ features, position_ids, next }: SightRows, completionMask: tf.Tensor) {
+  const [B, T] = completionMask.shape as [number, number]
+  const places = tf.add(tf.expandDims(next, 1), positionsOf(completionMask)) // [B, T]
+  const behind = tf.tile(tf.reshape(places, [B, 1, T]), [1, position_ids.shape[1]!, 1]) // [B, 3, T]
+  const longer = (x: tf.Tensor) => tf.pad(x, x.shape.map((_, axis) => [0, axis === 1 ? T : 0])) // prettier-ignore
+  return {
+    position_ids: tf.concat([position_ids, behind], 2), // [B, 3, P + T]
+    features: { values: longer(features.values), there: longer(features.there) },
   }
 }
 
@@ -410,8 +476,10 @@ function padded(rows: readonly number[][], size: number, pad: number, side: 'lef
     mask.fill(1, start, start + row.length)
   })
   const shape: [number, number] = [rows.length, size]
-  return { ids: tf.tensor2d(ids, shape, 'int32'), mask: tf.tensor2d(mask, shape, 'int32') }
+  return { ids: tf.tensor2d(ids, shape, 'int32'), mask: tf.tensor2d(mask, shape, 'int32'), values: { ids, mask } }
 }
+
+type PaddedRows = ReturnType<typeof padded>
 
 async function copyIfThere(from: string, to: string, file: string): Promise<void> {
   const there = await access(join(from, file)).then(

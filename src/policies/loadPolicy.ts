@@ -3,11 +3,13 @@ import type { WeightType } from '../io/checkpoint.js'
 import { modelDirectory } from '../io/hub.js'
 import { readJson } from '../io/json.js'
 import { requireOneOf, resolveConfig } from '../config.js'
+import { loadQwen2VlProcessor } from '../io/qwen2VlProcessor.js'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
 import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
 import { disposeTree, mesh as meshOf, shard, start, type Mesh, type TensorTree } from '../xla/index.js'
 import { LanguagePolicy } from './languagePolicy.js'
 import { overlay } from './overlay.js'
+import type { Weights } from './policy.js'
 import { weightRule, withRowsDivided, type WeightRule, type WeightSharding } from './sharding.js'
 
 export interface PolicyOptions {
@@ -63,12 +65,13 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
   const loaded = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing })
   const model = devices ? withRowsDivided(loaded.model, devices) : loaded.model
   const weights = placed(loaded.weights)
-  const source = { name, dir, model, tokenizer, ...(await endTokens(dir, tokenizer)) }
-  if (adapter === undefined)
-    return new LanguagePolicy(
-      source,
-      quantization ? { trainable: {}, frozen: weights } : { trainable: weights, frozen: {} },
-    )
+  const processor = model.vision && (await loadQwen2VlProcessor(dir))
+  const source = { name, dir, model, tokenizer, processor, ...(await endTokens(dir, tokenizer)) }
+  if (adapter === undefined) {
+    const { visual, ...rest } = weights as { [part: string]: TensorTree } // what sees is not trained
+    const all: Weights = { trainable: rest, frozen: visual ? { visual } : {} }
+    return new LanguagePolicy(source, quantization ? { trainable: {}, frozen: weights } : all)
+  }
   const lora =
     typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed, weights)
   const frozen = overlay(weights, lora.scaling)

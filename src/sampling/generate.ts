@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { CausalModel, KeyValueCache } from '../models/index.js'
+import type { CausalModel, Features, KeyValueCache } from '../models/index.js'
 import { tokenLogProbs } from '../nn/index.js'
 import { disposeTree, dynamicUpdateSlice, jit, random, unstack, whileLoop, type TensorTree } from '../xla/index.js'
 import { drawTokens } from './drawTokens.js'
@@ -10,6 +10,11 @@ import { repeatRows } from './repeatRows.js'
 export type Prompts = {
   input_ids: tf.Tensor // [N, P] int32
   attention_mask: tf.Tensor // [N, P] int32
+  /** Where they do not simply count: [N, A, P] int32. */
+  position_ids?: tf.Tensor
+  /** Position of the first new token [N] int32, at most the prompt's length. Default: that. */
+  next?: tf.Tensor
+  features?: Features
 }
 
 /** What may change from call to call without another program. */
@@ -94,10 +99,11 @@ function run(
   const promptMask = tf.cast(prompts.attention_mask, 'int32') // [N, P]
   const lengths = tf.sum(promptMask, 1) // [N]
 
-  const { hidden, cache } = model.prefill(weights, { ...prompts, position_ids: positionsOf(promptMask) })
+  const { next, ...input } = prompts
+  const { hidden, cache } = model.prefill(weights, { position_ids: positionsOf(promptMask), ...input })
   const last = tf.squeeze(tf.slice(hidden, [0, P - 1, 0], [n, 1, hidden.shape[2]!]), [1]) // [N, C]
   const seen = tf.cast(tf.pad(repeatRows(promptMask, G, 0), rightPad(2, 1, T)), 'float32') // [B, P + T]
-  const starts = repeatRows(lengths, G, 0) // [B], position of the first new token
+  const starts = repeatRows(next ?? lengths, G, 0) // [B], position of the first new token
   const places = tf.range(0, P + T, 1, 'int32') // [P + T]
   const make = (x: tf.Tensor, axis: number) => tf.unstack(tf.pad(repeatRows(x, G, 1), rightPad(5, axis, T)))
   const [keys, values] = [make(cache.keys, 4), make(cache.values, 3)] // L × [B, K, D, P + T], L × [B, K, P + T, D]
@@ -113,7 +119,7 @@ function run(
 
       const at = tf.add(step, tf.scalar(P, 'int32'))
       const fresh = tf.logicalAnd(tf.greaterEqual(places, P), tf.lessEqual(places, at)) // [P + T]
-      const next = model.decode(weights, layers, {
+      const decoded = model.decode(weights, layers, {
         input_ids: tf.expandDims(token, 1),
         position_ids: tf.expandDims(tf.add(starts, step), 1),
         visible: tf.maximum(seen, tf.cast(fresh, 'float32')), // [B, P + T]
@@ -122,8 +128,8 @@ function run(
       })
       return {
         step: tf.add(step, tf.scalar(1, 'int32')),
-        logits: model.head(weights, tf.squeeze(next.hidden, [1])), // [B, V]
-        caches: next.caches,
+        logits: model.head(weights, tf.squeeze(decoded.hidden, [1])), // [B, V]
+        caches: decoded.caches,
         used: plan.penalized ? tf.maximum(used, tf.oneHot(token, model.vocabulary)) : used,
         tokens: write(out.tokens, token),
         logProbs: write(out.logProbs, tf.mul(logProbs, alive)),

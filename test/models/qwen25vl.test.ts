@@ -13,7 +13,7 @@ const PARITY = 2e-5 // float32 against PyTorch's float32: other summation orders
 const STRIDE = 8 // of the stored logits along the vocabulary
 
 describe('Qwen2.5-VL', function () {
-  this.timeout(120_000)
+  this.timeout(300_000)
   let source: TensorSource
   let model: CausalModel
   let vision: Vision
@@ -78,9 +78,10 @@ describe('Qwen2.5-VL', function () {
       const wanted = await source.read(`${prefix}position_ids`) // [3, B, T]
       const turned = Int32Array.from(wanted, (_, i) => positions[((Math.floor(i / T) % B) * 3 + Math.floor(i / (B * T))) * T + (i % T)]!) // prettier-ignore
       assert.deepEqual(turned, Int32Array.from(wanted))
-      const lengths = Array.from({ length: B }, (_, b) => mask.slice(b * T, (b + 1) * T).reduce((a, m) => a + m, 0))
-      const deltas = next.map((n, b) => n - lengths[b]!)
-      assert.deepEqual(deltas, [...(await source.read(`${prefix}deltas`))])
+      assert.deepEqual(
+        next,
+        Array.from({ length: B }, (_, b) => wanted[(b + 1) * T - 1]! + 1),
+      ) // prompts end with text
     }
   })
 
@@ -110,7 +111,7 @@ describe('Qwen2.5-VL', function () {
     const program = jit((weights: TensorTree, seen: TensorTree) =>
       tf.tidy(() => featuresOf(vision, weights, seen as unknown as ReturnType<typeof seenBy>).values),
     )
-    const before = stats().traced
+    const before = stats()!.traced
     for (const [h, w] of [
       [4, 6],
       [6, 6],
@@ -124,9 +125,9 @@ describe('Qwen2.5-VL', function () {
         images: { patches: new Float32Array(h * w * vision.patch), grids },
         videos: none,
       })
-      disposeTree([seen, await program.async(weights, seen as unknown as TensorTree)])
+      disposeTree([seen, await program.async(weights, seen)])
     }
-    assert.equal(stats().traced - before, 1)
+    assert.equal(stats()!.traced - before, 1)
     assert.deepEqual([1, 16, 17, 25, 33, 100].map(sizeClass), [12, 16, 24, 32, 48, 128])
   })
 
@@ -137,8 +138,7 @@ describe('Qwen2.5-VL', function () {
         return qwen25VlConfig(new Fields(await readJson(path), path))
       }),
     )
-    const { layer_types: _, ...text } = ours!.text // the default, spelt out
-    assert.deepEqual({ ...hub, text: { ...hub!.text, layer_types: undefined } }, { ...ours, text: { ...text, layer_types: undefined } }) // prettier-ignore
+    assert.deepEqual(hub, ours)
   })
 
   it('says which tokens and pictures do not go together', async () => {
