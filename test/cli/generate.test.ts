@@ -113,7 +113,7 @@ describe('rewardlab generate', () => {
       [[model, '--messages', good, '--batch_size', '0'], /batch_size is 0, needed an integer ≥ 1/],
       [[model, '--messages', good, '--max_new_tokens', '0'], /max_completion_length is 0, needed an integer ≥ 1/],
       [[model, '--messages', good, '--beams', '3'], /--beams/],
-      [[model, '--image', good], /--image is not for .*qwen2, no pipeline/],
+      [[model, '--output', good], /--output is not for .*qwen2, no pipeline/],
       [[pipeline, '--messages', good], /--messages is not for .*kontext, a pipeline/],
       [[pipeline, '--image', good, '--prompt', 'a'], /--output is missing/],
       [
