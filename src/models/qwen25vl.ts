@@ -213,6 +213,6 @@ function visionParameters(config: Qwen25VlVisionConfig): Parameter[] {
     name: `model.visual.${name}`,
     path: `visual.${name.replace('.*', '')}`,
     shape,
-    layers,
+    ...(name.includes('*') ? { layers } : {}),
   }))
 }
