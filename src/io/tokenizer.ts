@@ -175,7 +175,10 @@ const excerpt = (value: unknown): string => {
 
 function readTemplate(source: string, dir: string): Template {
   try {
-    return new Template(source)
+    // The marks of what the assistant says (transformers) change nothing in the text.
+    return new Template(
+      source.replace(/(\{%-?\s*)generation\b/g, '$1if true').replace(/(\{%-?\s*)endgeneration\b/g, '$1endif'),
+    )
   } catch (error) {
     throw new Error(
       `${dir}: the chat template is not one that can be used (${(error as Error).message}). ` +

@@ -24,10 +24,11 @@ import { train, type Batch, type Progress } from './train.js'
 import { checkTrainingConfig, totalSteps, trainingDefaults, type TrainingConfig } from './trainingConfig.js'
 import type { TrainState } from './trainState.js'
 import type { LossFunction } from './trainStep.js'
+import { checkTruncationConfig, truncationDefaults, type TruncationConfig } from './truncationConfig.js'
 
 /** Configuration of DPO; names and defaults are those of TRL 1.16, except for pairs drawn on policy, which are ours.
  * A batch counts pairs. */
-export interface DpoConfig extends TrainingConfig, DpoLossConfig, SamplingConfig, ReferenceConfig {
+export interface DpoConfig extends TrainingConfig, DpoLossConfig, SamplingConfig, ReferenceConfig, TruncationConfig {
   /** Score all pairs of the data set under the reference once, before the first update, instead of at each. */
   precompute_ref_log_probs: boolean
   /** Where pairs come from: the data set's columns `chosen` and `rejected`, or at each step best against worst of
@@ -46,6 +47,7 @@ export const dpoDefaults: DpoConfig = {
   ...dpoLossDefaults,
   ...samplingDefaults,
   ...referenceDefaults,
+  ...truncationDefaults,
   precompute_ref_log_probs: false,
   learning_rate: 1e-6,
   pairs: 'dataset',
@@ -78,7 +80,7 @@ export function dpo<Prompt, Output>(
     const ofReference = (side: keyof ReferenceScores) => tf.tensor1d(rows.map(row => known.get(row)![side]))
     return {
       rows: {
-        ...(await encodedPairs(policy, rows)),
+        ...(await encodedPairs(policy, rows, config)),
         pairWeight: tf.ones([drawn]),
         ...(config.precompute_ref_log_probs && {
           reference: { chosen: ofReference('chosen'), rejected: ofReference('rejected') },
@@ -123,7 +125,7 @@ export function dpo<Prompt, Output>(
     rewards,
     prepare: async () => {
       if (!config.precompute_ref_log_probs) return
-      for await (const [row, scores] of referenceScores(policy, dataset, pairsPerStep)) known.set(row, scores)
+      for await (const [row, scores] of referenceScores(policy, dataset, pairsPerStep, config)) known.set(row, scores)
     },
     resume: live => void (rewards && restoreWeights(rewards, live['weights']!)),
     next: progress => (rewards === null ? given(progress) : onPolicy(rewards, progress)),
@@ -143,12 +145,17 @@ interface ReferenceScores {
   rejected: number
 }
 
-async function encodedPairs<Prompt, Output>(policy: Policy<Prompt, Output>, rows: readonly PromptRow<Prompt>[]) {
+async function encodedPairs<Prompt, Output>(
+  policy: Policy<Prompt, Output>,
+  rows: readonly PromptRow<Prompt>[],
+  { max_length, truncation_mode }: TruncationConfig,
+) {
   const pairs = rows as readonly PairRow<Prompt, Output>[]
   const encoded = (side: 'chosen' | 'rejected') =>
     policy.encode(
       pairs.map(row => row.prompt),
       pairs.map(row => row[side]),
+      { max_length, truncation_mode },
     )
   return { chosen: await encoded('chosen'), rejected: await encoded('rejected') }
 }
@@ -159,6 +166,7 @@ async function* referenceScores<Prompt, Output>(
   policy: Policy<Prompt, Output>,
   dataset: readonly PromptRow<Prompt>[],
   size: number,
+  truncation: TruncationConfig,
 ): AsyncGenerator<[PromptRow<Prompt>, ReferenceScores]> {
   const program = jit((weights: Weights, rows: TensorTree, key: tf.Tensor) => policy.score(weights, rows, key).score, {
     name: 'reference',
@@ -172,7 +180,7 @@ async function* referenceScores<Prompt, Output>(
   }
   for (let start = 0; start < dataset.length; start += size) {
     const rows = dataset.slice(start, start + size)
-    const { chosen, rejected } = await encodedPairs(policy, rows)
+    const { chosen, rejected } = await encodedPairs(policy, rows, truncation)
     const [c, r] = [await scores(chosen, 0), await scores(rejected, 0)]
     if (start === 0 && (await scores(chosen, 1)).some((score, i) => score !== c[i]))
       throw new Error(
@@ -232,6 +240,7 @@ export function resolveDpoConfig(given: Partial<DpoConfig>): DpoConfig {
   checkTrainingConfig(where, config)
   checkDpoLossConfig(where, config)
   checkReferenceConfig(where, config)
+  checkTruncationConfig(where, config)
   if (config.precompute_ref_log_probs && config.sync_ref_model)
     throw new Error(
       `${where}: precompute_ref_log_probs and sync_ref_model exclude each other: the reference moves. Leave one out.`,

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
 import { PROCESSOR_FILES, type Qwen2VlProcessor } from '../io/qwen2VlProcessor.js'
-import { TOKENIZER_FILES, type Message, type Tokenizer } from '../io/tokenizer.js'
+import { TOKENIZER_FILES, type Message, type MixedMessage, type Tokenizer } from '../io/tokenizer.js'
 import {
   featuresOf,
   saveAdapter,
@@ -18,7 +18,7 @@ import { entropy, tokenLogProbs } from '../nn/index.js'
 import { generate, positionsOf, repeatRows, type Drawn } from '../sampling/index.js'
 import { copy, disposeTree, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
-import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+import type { EncodeOptions, Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
 import { expanded, isVisionPrompt, lookedAt, marked, picturesOf, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
 
 /** Text as it stands, or a conversation that goes through the chat template; with pictures, for a model that sees. */
@@ -65,6 +65,8 @@ export type TokenRows = {
   prompt_mask: tf.Tensor // [B, P] int32
   completion_ids: tf.Tensor // [B, T] int32, padded on the right
   completion_mask: tf.Tensor // [B, T] int32
+  /** Which of the completion's tokens `score` counts, where not all [B, T] int32. */
+  loss_mask?: tf.Tensor
   /** That the rows were drawn at; 1 for rows of a data set. */
   temperature: tf.Tensor // [B]
   /** Where some prompt has pictures: what the rows see. */
@@ -216,16 +218,22 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   /** Rows of a data set, tokenised as TRL does: text gets the end-of-sequence token appended, conversations go through the
    * chat template; the completion is what follows the prompt's tokens.
    * @param outputs texts, or messages that follow the prompt's
-   * @throws Error for a row longer than the context */
-  encode(prompts: readonly Prompt[], outputs: readonly TextPrompt[]): TokenRows {
+   * @throws Error for a row that is longer than the context after it was cut, or that would have to be cut and has pictures */
+  encode(prompts: readonly Prompt[], outputs: readonly TextPrompt[], options: EncodeOptions = {}): TokenRows {
     if (prompts.length !== outputs.length)
       throw new Error(`encode: ${outputs.length} outputs for ${prompts.length} prompts, needed one each.`)
     const { context } = this.model
     const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `encode: row ${i}`))
     const rows = prompts.map((prompt, i) => {
-      const { prompt: start, completion } = this.#rowIds(prompt, outputs[i]!)
-      const row = { prompt: this.#expanded(start, pictures[i], `encode: row ${i}`), completion }
+      const where = `encode: row ${i}`
+      const seen = pictures[i] && pictures[i].images.length + pictures[i].videos.length > 0
+      if (seen && options.completion_only_loss === false)
+        throw new Error(`${where} has pictures, which are not learnt: completion_only_loss is false. Leave it out.`)
+      const { prompt: start, ...rest } = split(this.#rowIds(prompt, outputs[i]!, options), seen ? {} : options)
+      const row = { prompt: this.#expanded(start, pictures[i], where), ...rest }
       const length = row.prompt.length + row.completion.length
+      if (seen && length > (options.max_length ?? Infinity))
+        throw new Error(`${where} has ${length} tokens, max_length is ${options.max_length}, and pictures are not cut. Raise it, or set it to null.`) // prettier-ignore
       if (length > context)
         throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row, ${opening(prompt)}.`) // prettier-ignore
       return row
@@ -238,6 +246,12 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const sight = this.#sight(pictures, left)
     return {
       ...(sight ? { sight } : {}),
+      ...(options.assistant_only_loss && {
+        loss_mask: flags(
+          rows.map(row => row.counts),
+          right.ids.shape[1],
+        ),
+      }),
       prompt_ids: left.ids,
       prompt_mask: left.mask,
       completion_ids: right.ids,
@@ -257,7 +271,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   score(weights: Weights, outputs: TensorTree): { score: tf.Tensor; length: tf.Tensor } {
     return tf.tidy(() => {
       const rows = outputs as TokenRows
-      const mask = tf.cast(rows.completion_mask, 'float32') // [B, T]
+      const mask = tf.cast(rows.loss_mask ?? rows.completion_mask, 'float32') // [B, T]
       const logProbs = tokenLogProbs(this.#completionLogits(weights, rows), rows.completion_ids) // [B, T]
       return { score: tf.sum(tf.mul(logProbs, mask), 1), length: tf.sum(mask, 1) }
     })
@@ -354,28 +368,45 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return { features, position_ids, next }
   }
 
-  #rowIds(prompt: Prompt, output: TextPrompt): { prompt: number[]; completion: number[] } {
+  /** A row's tokens, and which of them are to be learnt: what follows the prompt, from the token on in which prompt and row differ. */
+  #rowIds(prompt: Prompt, output: TextPrompt, { completion_only_loss, assistant_only_loss }: EncodeOptions): Counted {
     const { tokenizer } = this
-    const start = this.#promptIds(prompt)
     const given = isVisionPrompt(prompt) ? marked(prompt) : prompt
-    let whole: number[]
+    const learnt = (ids: number[]) => {
+      const all = completion_only_loss === false || given.length === 0
+      const start = all ? 0 : commonPrefix(this.#promptIds(prompt), ids)
+      return { ids, counts: ids.map((_, i) => i >= start) }
+    }
     if (typeof given === 'string') {
       if (typeof output !== 'string')
         throw new Error('encode: a text prompt needs a text as its output, found messages.')
+      if (assistant_only_loss)
+        throw new Error(`encode: assistant_only_loss needs messages, found the text ${opening(prompt)}.`)
       const end = tokenizer.eos_token ?? ''
-      whole = tokenizer.encode(given + (output.endsWith(end) ? output : output + end))
-    } else {
-      const reply = typeof output === 'string' ? [{ role: 'assistant', content: output }] : output
-      const text = tokenizer.chat([...given, ...reply], { add_generation_prompt: false })
-      const before = tokenizer.chat(given)
-      if (!text.startsWith(before))
-        throw new Error(
-          `encode: the chat template writes the prompt as ${opening(before)} and with its reply as ${opening(text)}: ` +
-            'what is learnt must follow the prompt. Use the template of the model.',
-        )
-      whole = tokenizer.encode(text, { specials: false })
+      return learnt(tokenizer.encode(given + (output.endsWith(end) ? output : output + end)))
     }
-    return { prompt: start, completion: whole.slice(start.length) }
+    const messages = [...given, ...(typeof output === 'string' ? [{ role: 'assistant', content: output }] : output)]
+    const text = tokenizer.chat(messages, { add_generation_prompt: false })
+    if (given.length > 0) requirePrefix(tokenizer.chat(given), text)
+    const row = learnt(tokenizer.encode(text, { specials: false }))
+    if (!assistant_only_loss) return row
+    const said = this.#saidByAssistant(messages, text, row.ids)
+    return { ids: row.ids, counts: row.counts.map((counts, i) => counts && said[i]!) }
+  }
+
+  /** Which tokens of a conversation its assistant says: of each of its turns what follows the prompt for it, as far as the template writes
+   * it with that turn. */
+  #saidByAssistant(messages: readonly MixedMessage[], text: string, ids: readonly number[]): boolean[] {
+    const tokensOf = (turns: number, add_generation_prompt: boolean) => {
+      const part = this.tokenizer.chat(messages.slice(0, turns), { add_generation_prompt })
+      requirePrefix(part, text)
+      return commonPrefix(this.tokenizer.encode(part, { specials: false }), ids)
+    }
+    const said = ids.map(() => false)
+    messages.forEach(({ role }, i) => {
+      if (role === 'assistant') said.fill(true, i === 0 ? 0 : tokensOf(i, true), tokensOf(i + 1, false))
+    })
+    return said
   }
 }
 
@@ -384,6 +415,33 @@ function opening(given: Prompt): string {
   const prompt = isVisionPrompt(given) ? given.prompt : given
   const text = JSON.stringify(typeof prompt === 'string' ? prompt : prompt.at(-1)?.content)
   return text.length > 60 ? `${text.slice(0, 59)}…` : text
+}
+
+/** Tokens of a row and which of them are to be learnt. */
+type Counted = { ids: number[]; counts: boolean[] }
+
+/** Cuts a row, and takes for its completion what begins with the first token that counts; the very first has none before it to be foretold
+ * from. */
+function split({ ids, counts }: Counted, { max_length = null, truncation_mode = 'keep_start' }: EncodeOptions) {
+  const kept: [number, number?] = max_length === null ? [0] : truncation_mode === 'keep_start' ? [0, max_length] : [-max_length] // prettier-ignore
+  const [left, learnt] = [ids.slice(...kept), counts.slice(...kept)]
+  const first = learnt.indexOf(true, 1)
+  const start = first < 0 ? left.length : first
+  return { prompt: left.slice(0, start), completion: left.slice(start), counts: learnt.slice(start) }
+}
+
+/** How many tokens two rows have in common from their start. */
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  const end = a.findIndex((id, i) => id !== b[i])
+  return end < 0 ? a.length : end
+}
+
+function requirePrefix(before: string, text: string): void {
+  if (!text.startsWith(before))
+    throw new Error(
+      `encode: the chat template writes the prompt as ${opening(before)} and with its reply as ${opening(text)}: ` +
+        'what is learnt must follow the prompt. Use the template of the model.',
+    )
 }
 
 /** What a policy and its forks share. */
@@ -480,6 +538,10 @@ function padded(rows: readonly number[][], size: number, pad: number, side: 'lef
 }
 
 type PaddedRows = ReturnType<typeof padded>
+
+/** Rows of flags, filled up with 0 [B, size] int32. */
+const flags = (rows: readonly boolean[][], size: number): tf.Tensor =>
+  tf.tensor2d(rows.map(row => Array.from({ length: size }, (_, i) => Number(row[i] ?? false))), [rows.length, size], 'int32') // prettier-ignore
 
 async function copyIfThere(from: string, to: string, file: string): Promise<void> {
   const there = await access(join(from, file)).then(

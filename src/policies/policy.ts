@@ -13,8 +13,13 @@ export interface Policy<Prompt = unknown, Output = unknown> {
   sample(prompts: readonly Prompt[], options: SampleOptions): Promise<Samples<Output>>
   /** Log-probabilities of stored trajectories under the given weights: pure and differentiable, callable inside `jit`. */
   evaluate(weights: Weights, trajectories: Trajectories, options?: { entropy?: boolean }): Evaluation
-  /** Turns given outputs (a data set's rows) into the static-shape tree that `score` and `evaluate` take. */
-  encode(prompts: readonly Prompt[], outputs: readonly Output[]): TensorTree | Promise<TensorTree>
+  /** Turns given outputs (a data set's rows) into the static-shape tree that `score` and `evaluate` take. Options are about tokens; policies
+   * that have none pass over them. */
+  encode(
+    prompts: readonly Prompt[],
+    outputs: readonly Output[],
+    options?: EncodeOptions,
+  ): TensorTree | Promise<TensorTree>
   /** Takes given outputs for drawn ones: their trajectories, with the log-probabilities of the current weights. Left out where outputs do
    * not tell the steps that they were drawn by (flows). */
   replay?(prompts: readonly Prompt[], outputs: readonly Output[]): Promise<Trajectories>
@@ -26,6 +31,18 @@ export interface Policy<Prompt = unknown, Output = unknown> {
    * shared. */
   fork(trainable?: TensorTree): Policy<Prompt, Output>
   dispose(): void
+}
+
+/** How rows of tokens are cut, and which tokens count; names are TRL's. */
+export interface EncodeOptions {
+  /** Tokens that are kept of a row, prompt and output together. Default null: all. */
+  max_length?: number | null
+  /** Which tokens of a longer row: the first, or the last. Default keep_start. */
+  truncation_mode?: 'keep_start' | 'keep_end'
+  /** False: the prompt's tokens count, too. Default true. */
+  completion_only_loss?: boolean | null
+  /** Only what the assistant says in messages counts. Default false. */
+  assistant_only_loss?: boolean
 }
 
 export interface Weights {
