@@ -198,7 +198,8 @@ const beginning =
 type Loss = (weights: TensorTree, batch: Record<string, tf.Tensor>, key: tf.Tensor) => tf.Tensor
 
 /** Trains weights by AdamW; those given are used up.
- * @param next a batch, disposed after its step */
+ * @param next a batch, disposed after its step
+ * @param save writes weights, once in 500 steps and after the last */
 async function fit(
   name: string,
   { steps, rate }: Stage,
@@ -206,7 +207,8 @@ async function fit(
   weights: TensorTree,
   loss: Loss,
   next: (step: number) => Record<string, tf.Tensor>,
-): Promise<TensorTree> {
+  save: (weights: TensorTree) => Promise<void>,
+): Promise<void> {
   interface State extends AdamwState<TensorTree> {
     weights: TensorTree
   }
@@ -235,9 +237,9 @@ async function fit(
       console.log(`${name} ${i + 1}/${steps}  loss ${shown}  ${seconds.toFixed(0)} s`)
     }
     tf.dispose([batch, now, key, value])
+    if ((i + 1) % 500 === 0 || i === steps - 1) await save(state.weights)
   }
-  disposeTree([state.m, state.v, state.step])
-  return state.weights
+  disposeTree(state)
 }
 
 const KL_WEIGHT = 3e-5
@@ -265,11 +267,9 @@ export async function trainAutoencoder(
     const kl = tf.mul(tf.mean(tf.sub(tf.add(tf.square(mean), tf.exp(logvar)), tf.add(logvar, 1))), 0.5)
     return tf.add(tf.mean(tf.squaredDifference(drawn, sample)), tf.mul(kl, KL_WEIGHT))
   }
-  const trained = await fit('autoencoder', stage, seed, kontext.vae.weights, loss, () => ({
-    images: imagesToTensor(Array.from({ length: stage.batch }, () => draw(order))),
-  }))
-  await saveWeights(weightsOf(out, 'vae'), trained, model.parameters, {})
-  disposeTree(trained)
+  const next = () => ({ images: imagesToTensor(Array.from({ length: stage.batch }, () => draw(order))) })
+  const save = (weights: TensorTree) => saveWeights(weightsOf(out, 'vae'), weights, model.parameters, {})
+  await fit('autoencoder', stage, seed, kontext.vae.weights, loss, next, save)
 
   const again = await loadKontext(out)
   const pixels = imagesToTensor(edits.map(edit => edit.target))
@@ -329,11 +329,13 @@ export async function trainEdits(
       tf.tensor2d(batch.map(i => paddedIds(tokens[which], edits[i]!.prompt.prompt, TEXT[which])), undefined, 'int32') // prettier-ignore
     return { reference: sources.rows(batch), target: targets.rows(batch), clipIds: idsOf('clip'), t5Ids: idsOf('t5') }
   }
-  const trained = (await fit(name, stage, seed, weights, loss, next)) as typeof weights
-  await saveWeights(weightsOf(out, 'transformer'), trained.transformer, kontext.transformer.model.parameters, {})
-  await saveWeights(weightsOf(out, 'text_encoder'), trained.clip, clip.model.parameters, {})
-  await saveWeights(weightsOf(out, 'text_encoder_2'), trained.t5, t5.model.parameters, {})
-  disposeTree(trained)
+  const save = async (tree: TensorTree) => {
+    const trained = tree as typeof weights
+    await saveWeights(weightsOf(out, 'transformer'), trained.transformer, kontext.transformer.model.parameters, {})
+    await saveWeights(weightsOf(out, 'text_encoder'), trained.clip, clip.model.parameters, {})
+    await saveWeights(weightsOf(out, 'text_encoder_2'), trained.t5, t5.model.parameters, {})
+  }
+  await fit(name, stage, seed, weights, loss, next, save)
 }
 
 /** Half uniform, half logit-normal with deviation 1.2. */

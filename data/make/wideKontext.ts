@@ -1,5 +1,4 @@
-/* Makes a FLUX.1 Kontext that edits pictures of 64 × 64 pixels with things placed anywhere (freeScenes) in eleven ways. Not yet run to its
- * end; no weights are shipped (docs/kontext.md tells how far it came).
+/* Makes a FLUX.1 Kontext that edits pictures of 64 × 64 pixels with things placed anywhere (freeScenes) in eleven ways: data/models/wide-kontext.
  *
  *   node dist/data/make/wideKontext.js [--seed 1] [--out data/models/wide-kontext] [--stage autoencoder|edits]
  *
@@ -16,7 +15,7 @@ import { kontextConfigs, trainAutoencoder, trainEdits, verifiedShare, writeDraft
 const POOL = 5_000 // edits that the latents are computed of once
 const STAGES = {
   autoencoder: { steps: 1500, batch: 16, rate: { learning_rate: 2e-3, lr_scheduler_type: 'cosine', warmup_steps: 50 } },
-  edits: { steps: 4000, batch: 64, rate: { learning_rate: 1.5e-3, lr_scheduler_type: 'constant_with_warmup', warmup_steps: 100 } }, // prettier-ignore
+  edits: { steps: 3000, batch: 64, rate: { learning_rate: 1.5e-3, lr_scheduler_type: 'constant_with_warmup', warmup_steps: 100 } }, // prettier-ignore
 } as const satisfies Record<string, Stage>
 
 const configs = kontextConfigs({
