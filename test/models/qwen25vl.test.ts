@@ -55,16 +55,25 @@ describe('Qwen2.5-VL', function () {
     assert.ok(apart < PARITY, `${what}: ${apart} apart`)
   }
 
-  it('sees images and videos as transformers does, through windows and whole frames', async () => {
+  it('agrees with transformers by stage: features of images and videos, hidden states', async () => {
     const seen = seenBy(vision, ids, T, sight)
-    const { values, there } = tf.tidy(() => featuresOf(vision, weights, seen))
+    const B = ids.length / T
+    const { positions } = ropeIndex(vision, tokenTypes(vision, ids), mask, T, sight)
+    const { hidden, values, there } = tf.tidy(() => {
+      const features = featuresOf(vision, weights, seen)
+      const [input_ids, attention_mask] = [tf.tensor2d(ids, [B, T], 'int32'), tf.tensor2d(mask, [B, T], 'int32')]
+      const position_ids = tf.tensor3d(positions, [B, 3, T], 'int32')
+      return { ...features, hidden: model.hidden(weights, { input_ids, attention_mask, position_ids, features }) }
+    })
     const [all, at] = [await values.data(), await there.data()]
     const C = values.shape[2]!
     const of = (token: number) =>
       Array.from(at).flatMap((here, i) => (here && ids[i] === token ? [...all.slice(i * C, (i + 1) * C)] : []))
     agrees(of(vision.image_token_id), await floats('vision.images'), 'images')
     agrees(of(vision.video_token_id), await floats('vision.videos'), 'videos')
-    disposeTree([seen, values, there])
+    const real = (x: ArrayLike<number>) => Array.from(x).filter((_, i) => mask[Math.floor(i / C)]) // not of padding
+    agrees(real(await hidden.data()), real(await floats('last_hidden_state')), 'hidden states')
+    disposeTree([seen, hidden, values, there])
   })
 
   it('gives tokens the times, rows and columns of transformers, exactly', async () => {
