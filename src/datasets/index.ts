@@ -21,6 +21,7 @@ export { completionRows, preferenceRows, promptRows } from './trlRows.js'
 export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 
 // Pictures
+export { sampleFrames, type FrameSampling, type Video } from '../io/qwen2VlProcessor.js'
 export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
 export { resize, type Filter } from '../io/resize.js'
 

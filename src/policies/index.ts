@@ -1,7 +1,6 @@
 export { KontextPolicy, loadKontextPolicy, type FlowRows, type FlowSampleOptions, type ImagePrompt, type KontextPolicyOptions } from './kontextPolicy.js' // prettier-ignore
 export { bucket, LanguagePolicy, type LanguageSampleOptions, type Prompt, type TokenRows } from './languagePolicy.js'
 export type { VisionPrompt } from './visionPrompts.js'
-export type { Video } from '../io/qwen2VlProcessor.js'
 export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
 export type { Message } from '../io/tokenizer.js'
 export type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
