@@ -50,7 +50,7 @@ export interface PromptCompletionRow extends Row {
 }
 
 /** Rows to be learnt as they stand, of TRL's `prompt` and `completion`, texts or messages, or of `messages`: of these each turn of the assistant
- * becomes a row whose prompt is what was said before (TRL: one row, masked by assistant_only_loss).
+ * becomes a row whose prompt is what was said before (in one row: `sft` on `messages` with assistant_only_loss).
  * @throws naming the row and the column that is missing or of another kind, or a conversation without an assistant's answer */
 export function completionRows(rows: readonly Row[]): PromptCompletionRow[] {
   return rows.flatMap((row, i): PromptCompletionRow[] => {

@@ -6,6 +6,7 @@ import { dirname, join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { interruptSignal } from '../interrupt.js'
 
 /** Told while a file is downloaded, in bytes. */
 export type Progress = (file: string, received: number, size: number) => void
@@ -115,7 +116,7 @@ async function download(url: string, blob: string, file: HubFile, progress: Prog
     try {
       await receive(url, incomplete, file, progress)
     } catch (error) {
-      if (error instanceof Refusal) throw error
+      if (error instanceof Refusal || interruptSignal()?.aborted) throw error
       if (attempt === ATTEMPTS || (error as NodeJS.ErrnoException).code === 'ENOSPC')
         throw new Error(
           `${url}: interrupted after ${await sizeOf(incomplete)} of ${file.size} bytes (${reasonOf(error as Error)}). Run again to go on from there.`,
@@ -157,7 +158,7 @@ const ATTEMPTS = 5
 const FIRST_PAUSE_MS = 250
 const ANSWER_MS = 10_000 // as huggingface_hub waits for metadata
 
-/** Undici forgets the token when another host takes over, as that of large files does. */
+/** Node forgets the token when another host takes over, as that of large files does; a notebook's interrupt ends a download. */
 async function request(
   url: string,
   options: { headers?: Record<string, string>; signal?: AbortSignal },
@@ -168,7 +169,7 @@ async function request(
     ...(found && { Authorization: `Bearer ${found}` }),
     ...options.headers,
   }
-  return fetch(url, { ...options, headers })
+  return fetch(url, { signal: interruptSignal(), ...options, headers })
 }
 
 /** An answer of the hub that another attempt would not change. */

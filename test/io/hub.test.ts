@@ -154,6 +154,17 @@ describe('modelDirectory', function () {
     assert.ok(!readdirSync(join(store, 'blobs')).some(name => name.endsWith('.incomplete')))
   })
 
+  it('ends when the cell that downloads is interrupted, and goes on another time', async () => {
+    const interrupt = new AbortController()
+    const kernel = globalThis as { [key: symbol]: unknown }
+    const signal = Symbol.for('rewardlab.signal')
+    kernel[signal] = () => interrupt.signal
+    hub.breaks = [1000]
+    const download = modelDirectory('org/tiny', file => file === 'model.safetensors' && interrupt.abort())
+    await assert.rejects(download, /abort/).finally(() => delete kernel[signal])
+    assert.deepEqual(readFileSync(join(await directory(), 'model.safetensors')), hub.files['model.safetensors'])
+  })
+
   it('deletes what has another checksum', async () => {
     const name = 'model.safetensors'
     const right = hub.files[name]!
