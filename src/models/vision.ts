@@ -57,7 +57,7 @@ export function sizeClass(units: number): number {
 /** Lays out the patches of a batch and finds the tokens that stand for them.
  * @param ids [B, T] row by row
  * @param T tokens a row
- * @throws Error naming the row or the batch whose tokens and pictures are not as many */
+ * @throws Error if the tokens are not as many as the pictures make */
 export function seenBy(vision: Vision, ids: ArrayLike<number>, T: number, { images, videos }: Sight): Seen {
   const grids = [...images.grids, ...videos.grids]
   const { order, ...places } = windowOrder(grids, vision)
@@ -71,7 +71,7 @@ export function seenBy(vision: Vision, ids: ArrayLike<number>, T: number, { imag
     const [from, at] = unit < ofImages ? [images.patches, unit] : [videos.patches, unit - ofImages]
     values.set(from.subarray(at * merged * size, (at + 1) * merged * size), row * merged * size)
   })
-  const padded = (x: readonly number[], fill: number) => Int32Array.from({ length: M * merged }, (_, i) => x[i] ?? fill) // what pads is a window, and a frame, of its own
+  const padded = (x: readonly number[], fill: number) => Int32Array.from({ length: M * merged }, (_, i) => x[i] ?? fill)
   const units = new Int32Array(ids.length)
   const next = { [vision.image_token_id]: 0, [vision.video_token_id]: ofImages }
   for (let i = 0; i < ids.length; i++) {
@@ -91,7 +91,7 @@ export function seenBy(vision: Vision, ids: ArrayLike<number>, T: number, { imag
     patches: {
       values: tf.tensor2d(values, [M * merged, size]),
       positions: tf.tensor3d([...padded(places.rows, 0), ...padded(places.columns, 0)], [2, 1, M * merged], 'int32'),
-      windows: rows(places.windows, -1),
+      windows: rows(places.windows, -1), // what pads is a window, and a frame, of its own
       frames: rows(places.frames, -1),
     },
     units: tf.tensor2d(units, [ids.length / T, T], 'int32'),
