@@ -171,7 +171,8 @@ async function checkOnReferences({ config, rewards }: Experiment, rows: readonly
 
 const CHECKED = 4
 
-function startRun(
+/** The run of a config, before its first update. */
+export function startRun(
   policy: Policy,
   rows: readonly DataRow[],
   { config: { optimizer, args }, rewards }: Experiment,

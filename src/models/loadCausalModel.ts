@@ -1,8 +1,17 @@
 import { join } from 'node:path'
-import { loadWeights, openCheckpoint, renamed, type Parameter, type WeightType } from '../io/checkpoint.js'
+import * as tf from '@tensorflow/tfjs-core'
+import { loadWeights, openCheckpoint, renamed, treeOf, type Parameter, type WeightType } from '../io/checkpoint.js'
 import { modelDirectory } from '../io/hub.js'
 import { readFields, type Fields } from '../io/json.js'
-import type { TensorTree } from '../xla/index.js'
+import {
+  astype,
+  disposeTree,
+  quantizeNf4,
+  storesHalf,
+  typeOf,
+  type ElementType,
+  type TensorTree,
+} from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
 import { gemma3, gemma3Config, gemma3Language } from './gemma3.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
@@ -13,13 +22,15 @@ import { qwen3, qwen3Config } from './qwen3.js'
 /** Reads a causal language model in Hugging Face's layout: config.json says which, safetensors hold the weights.
  * @param name a directory, or an id of the Hugging Face hub
  * @param options.quantization the layers' matrices are quantised while they are read
+ * @param options.zeros read no weights: zeros of their shapes and types stand for them, which nothing computes unless they are read
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadCausalModel(
   name: string,
-  options: ModelOptions & { dtype?: WeightType; quantization?: 'nf4' | null } = {},
+  options: ModelOptions & { dtype?: WeightType; quantization?: 'nf4' | null; zeros?: boolean } = {},
 ): Promise<{ model: CausalModel; weights: TensorTree }> {
   const dir = await modelDirectory(name)
   const model = causalModel(await readFields(join(dir, 'config.json')), options)
+  if (options.zeros) return { model, weights: zeroWeights(model, options) }
   const source = await openCheckpoint(dir)
   try {
     const { layers, ignored, parameters } = model
@@ -30,6 +41,25 @@ export async function loadCausalModel(
   } finally {
     await source.close()
   }
+}
+
+/** Zeros in the shapes and types of a model's weights. */
+function zeroWeights(
+  { parameters, layers }: CausalModel,
+  { dtype, quantization }: { dtype?: WeightType; quantization?: 'nf4' | null },
+): TensorTree {
+  const zeros = (shape: number[], type: ElementType) => tf.tidy(() => astype(tf.fill(shape, 0), type))
+  const type = dtype === 'bfloat16' && storesHalf() ? 'bf16' : 'f32'
+  const leaves = parameters.flatMap((parameter): [string, tf.Tensor][] => {
+    const { path, name, shape } = parameter
+    const whole = (shape: number[]) => (name.includes('*') ? [parameter.layers ?? layers, ...shape] : shape)
+    if (!quantization || !layerMatrix(parameter)) return [[path, zeros(whole(shape), type)]]
+    const one = tf.tidy(() => quantizeNf4(tf.fill(shape, 0)))
+    const stacked = Object.entries(one).map(([key, t]): [string, tf.Tensor] => [`${path}.${key}`, zeros(whole(t.shape), typeOf(t))]) // prettier-ignore
+    disposeTree(one)
+    return stacked
+  })
+  return treeOf(leaves)
 }
 
 /** What bitsandbytes quantises: linear layers, and not the head. */

@@ -2,6 +2,7 @@ import { newDisplay } from '../widgets/display.js'
 import { interruptSignal, patiently } from '../interrupt.js'
 import { interruptible, type Course } from './interrupt.js'
 import type { Scored, Weights } from '../rewards/index.js'
+import type { TensorTree } from '../xla/tree.js'
 import type { TrainState } from './trainState.js'
 
 /** One update's metrics under TRL's names. */
@@ -30,6 +31,8 @@ export interface RunOptions {
   scored?: () => ScoredComponents | undefined
   /** Frees what the state holds beside the policy's weights. */
   free: () => void
+  /** What {@link Run.memory} gives. */
+  memory?: Run['memory']
 }
 
 /** A training run: does an update whenever someone asks for the next row, and keeps the rows.
@@ -51,6 +54,9 @@ export class Run implements AsyncIterable<Row> {
   #begin: RunOptions['rows']
   readonly #state: () => TrainState
   readonly #free: () => void
+  /** Bytes that the compiled update takes on rows of these shapes, beside weights and state; compiled, not run.
+   * @param rows what the method's loss takes, and its scalars; their values do not count */
+  readonly memory: (rows: TensorTree, scalars: Record<string, number>) => { temporary: number; outputs: number; aliased: number } // prettier-ignore
   readonly #scored: () => ScoredComponents | undefined
   /** Whether a live display tells that the run stops. */
   #followed = false
@@ -68,6 +74,7 @@ export class Run implements AsyncIterable<Row> {
     this.#begin = options.rows
     this.#state = options.state
     this.#free = options.free
+    this.memory = options.memory ?? (() => ({ temporary: 0, outputs: 0, aliased: 0 }))
     this.#scored = options.scored ?? (() => undefined)
   }
 

@@ -131,6 +131,11 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     }
   }
 
+  const memory: Run['memory'] = (rows, scalars) => {
+    const frozen = { policy: policy.weights.frozen, reference: options.usesReference ? policy.reference : undefined }
+    const tensors = mapValues({ ...scalars, learning_rate: 0 }, x => tf.scalar(x))
+    return update.memory(coreOf(begin()), frozen, rows as R, tensors)
+  }
   const free = () => disposeTree({ ...state, trainable: {} })
   return new Run({
     name: config.run_name ?? name,
@@ -141,6 +146,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     state: begin,
     scored: () => options.rewards?.last && { ...options.rewards.last, weights: options.rewards.weights },
     free,
+    memory,
   })
 }
 

@@ -27,6 +27,8 @@ export interface PolicyOptions {
   gradient_checkpointing?: boolean
   /** Of a fresh adapter. Default 0. */
   seed?: number
+  /** Read no weights: zeros stand for them, which nothing computes unless they are read. For estimates. Default false. */
+  zeros?: boolean
   /** Run on several devices: `data` of them divide the rows of a batch, `model` of them the matrices of each layer (tensor
    * parallel). Sampling and training follow. A batch remains what the configuration says, all devices together. Default null:
    * one device. */
@@ -39,7 +41,7 @@ export interface PolicyOptions {
  * @param name a directory, or an id of the Hugging Face hub: see {@link modelDirectory}
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadPolicy(name: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
-  const { adapter, dtype, quantization, gradient_checkpointing, seed, mesh, sharding } = resolveConfig<
+  const { adapter, dtype, quantization, gradient_checkpointing, seed, zeros, mesh, sharding } = resolveConfig<
     Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions
   >(
     'loadPolicy',
@@ -49,6 +51,7 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
       quantization: null,
       gradient_checkpointing: true,
       seed: 0,
+      zeros: false,
       mesh: null,
       sharding: 'ddp',
     },
@@ -62,7 +65,7 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
   const placed = (tree: TensorTree) => (devices ? moved(tree, devices, weightRule(devices, sharding)) : tree)
   const dir = await modelDirectory(name)
   const tokenizer = await loadTokenizer(dir)
-  const loaded = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing })
+  const loaded = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing, zeros })
   const model = devices ? withRowsDivided(loaded.model, devices) : loaded.model
   const weights = placed(loaded.weights)
   const processor = model.vision && (await loadQwen2VlProcessor(dir))

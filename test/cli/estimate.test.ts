@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { estimateCommand } from '../../src/cli/estimate.js'
+import type { TrainingEstimate } from '../../src/cli/estimateTraining.js'
 import type { KontextEstimate } from '../../src/models/index.js'
 import { fixture } from '../models/fixture.js'
 
@@ -29,9 +30,33 @@ describe('rewardlab estimate', () => {
     await rm(dir, { recursive: true })
   })
 
+  it('tells what a training takes by part, and what would help, without weights', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'estimate-'))
+    await cp(fixture('qwen2'), join(dir, 'model'), { recursive: true, filter: path => !path.endsWith('.safetensors') })
+    await writeFile(join(dir, 'rows.jsonl'), JSON.stringify({ prompt: 'one two', chosen: ' three', rejected: ' six' }))
+    const given = { optimizer: 'dpo', model: join(dir, 'model'), dataset: { path: join(dir, 'rows.jsonl') } }
+    const config = join(dir, 'config.yaml')
+    await writeFile(config, JSON.stringify(given))
+    const [, json] = await run(config)
+    const { estimate } = json as { estimate: TrainingEstimate }
+    const { weights, copies, optimizer, gradients, activations, sampling, total } = estimate
+    assert.deepEqual([copies, optimizer, gradients, sampling], [weights, 2 * weights, weights, 0])
+    assert.equal(total, weights + copies + optimizer + gradients + activations)
+    assert.ok(activations > 0)
+    const [, adapter] = await run(config, '--set', 'adapter.r=2')
+    const of = (adapter as { estimate: TrainingEstimate }).estimate
+    assert.ok(of.copies === 0 && of.gradients < 0.2 * weights && of.optimizer === 2 * of.gradients)
+    const small = run(config, '--memory', String((0.9 * total) / 2 ** 30))
+    await assert.rejects(
+      small,
+      /are more than the .* of the device\. What helps most: --set '.*GiB\), --set '.*GiB\), --set/,
+    )
+    await rm(dir, { recursive: true })
+  })
+
   it('refuses what does not fit', async () => {
     await assert.rejects(run(fixture('flux')), /model_index\.json: there is no such file/)
     await assert.rejects(run(fixture('kontext'), '--r', 'x'), /--r is "x", needed a number/)
     await assert.rejects(run(fixture('kontext'), '--dtype', 'int8'), /dtype is "int8", needs one of/)
   })
-})
+}).timeout(120_000)

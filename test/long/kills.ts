@@ -1,4 +1,4 @@
-/* Fifty kills at random moments of a GRPO run that writes a checkpoint each second step: each resumes, and the weights at the end are
+/* Kills (50, or as many as an argument says) at random moments of a GRPO run that writes a checkpoint each second step: each resumes, and the weights at the end are
  * those of a run that was left alone. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { openRun } from '../../src/runs/index.js'
 import { trainedUnlessKilled } from '../cli/killed.js'
 import { fixture } from '../models/fixture.js'
 
-const [KILLS, STEPS] = [50, 60]
+const [KILLS, STEPS] = [Number(process.argv[2] ?? 50), 60]
 const began = performance.now()
 const dir = mkdtempSync(join(tmpdir(), 'kills-'))
 const prompts = ['one', 'two', 'three', 'four', 'five'].map(prompt => JSON.stringify({ prompt }))

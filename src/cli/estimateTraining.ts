@@ -1,0 +1,117 @@
+import * as tf from '@tensorflow/tfjs-core'
+import type { EncodeOptions } from '../policies/policy.js'
+import { loadPolicy, type LanguagePolicy, type Prompt, type TokenRows } from '../policies/index.js'
+import { disposeTree, mapTensors, onXla, tensorsOf, typeOf, type ElementType, type TensorTree } from '../xla/index.js'
+import type { Experiment, ExperimentConfig } from './experiment.js'
+import { readDataset, type DataRow } from './namedDatasets.js'
+import { startRun } from './train.js'
+
+/** Bytes on a device while a language model is trained. */
+export interface TrainingEstimate {
+  /** Of the model, an adapter among them. */
+  weights: number
+  /** The copy of the weights that is compared with, where all are trained; and a moving average. */
+  copies: number
+  /** AdamW's moments. */
+  optimizer: number
+  gradients: number
+  /** What else an update computes with. */
+  activations: number
+  /** What drawing computes with: keys and values of all completions, logits. */
+  sampling: number
+  /** The most at a time. */
+  total: number
+}
+
+/** Memory that the training of a language model takes, before any of it is allocated: the update is compiled for weights that are never
+ * computed, as training will compile it, and the compiler says what it needs. Drawing is computed from the shapes. What the runtime takes for
+ * itself, and compilation, are not in it.
+ * @throws Error without a data set, or on a stock backend */
+export async function estimateTraining(experiment: Experiment): Promise<TrainingEstimate> {
+  const { optimizer, model: dir, adapter, dataset, args, ...options } = experiment.config
+  if (dataset === null) throw new Error('estimate: the config has no dataset, needed one for the lengths of its rows.')
+  const { quantization, dtype, gradient_checkpointing } = options
+  const rows = await readDataset(dataset)
+  const policy = await loadPolicy(dir, { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, zeros: true }) // prettier-ignore
+  if (!onXla()) throw new Error(`estimate: needs the backend xla; this is ${tf.getBackend()}.`)
+  const B = Number(args['per_device_train_batch_size']) * Number(args['gradient_accumulation_steps'])
+  const draws = optimizer === 'grpo' || optimizer === 'srpo' || args['pairs'] === 'on_policy'
+  const T = draws && args['completions'] !== 'pairs' ? Number(args['max_completion_length']) : undefined
+  const compares = optimizer === 'dpo' || Number(args['beta'] ?? 0) > 0
+  const run = startRun(policy, rows, experiment, undefined)
+  try {
+    const batch = batchOf(policy, rows, experiment.config, B, T)
+    const { temporary, outputs, aliased } = run.memory(batch.rows, { numItems: 1 })
+    const { m, v, ema, reference } = run.state
+    const { trainable, frozen } = policy.weights
+    const weights = bytesOf([trainable, frozen])
+    const copies = bytesOf([ema ?? [], reference ?? [], compares ? policy.reference.trainable : []])
+    const optimizerBytes = bytesOf([m, v])
+    const gradients = bytesOf(trainable)
+    const activations = Math.max(0, temporary + outputs - aliased - gradients)
+    const drawn = T === undefined ? 0 : B * (args['pairs'] === 'on_policy' ? Number(args['num_generations']) / Number(args['pairs_per_prompt']) : 1) // prettier-ignore
+    const sampling = drawing(policy, drawn, batch.longest)
+    const total = weights + copies + optimizerBytes + Math.max(gradients + activations, sampling)
+    return { weights, copies, optimizer: optimizerBytes, gradients, activations, sampling, total }
+  } finally {
+    run.dispose()
+    policy.dispose()
+  }
+}
+
+/** What a method's loss takes, in the shapes of the longest rows.
+ * @param T tokens of completions, where they are drawn
+ * @returns and how many tokens a row has at most */
+function batchOf(
+  policy: LanguagePolicy,
+  rows: readonly DataRow[],
+  { optimizer, args }: ExperimentConfig,
+  B: number,
+  T?: number,
+) {
+  // prettier-ignore
+  const sides = optimizer === 'sft' || T !== undefined ? ['completion'] : ['chosen', 'rejected']
+  const tokens = sides.map(column => {
+    const few = [...longest(rows, 'prompt'), ...longest(rows, column), ...longest(rows, 'messages')]
+    const prompts = few.map(row => (row['prompt'] ?? []) as Prompt)
+    const outputs = few.map(row => (T === undefined ? (row[column] ?? row['messages']) : '') as string)
+    const encoded = policy.encode(prompts, outputs, T === undefined ? (args as EncodeOptions) : {})
+    const whole = mapTensors(encoded, t => tf.fill([B, ...t.shape.slice(1)], 0, t.dtype as 'int32'))
+    disposeTree(encoded)
+    const drawn = () => tf.fill([B, T!], 0, 'int32')
+    return T === undefined ? whole : { ...whole, completion_ids: drawn(), completion_mask: drawn() }
+  })
+  const lengths = tokens.map(({ prompt_ids, completion_ids }) => prompt_ids.shape[1]! + completion_ids.shape[1]!)
+  return { rows: rowsOf(optimizer, tokens, B), longest: Math.max(...lengths) }
+}
+
+function rowsOf(optimizer: string, [first, second]: readonly TokenRows[], B: number): TensorTree {
+  const outputs = first!
+  const [each, perToken] = [tf.ones([B]), tf.cast(outputs.completion_mask, 'float32')]
+  switch (optimizer) {
+    case 'sft':
+      return { outputs }
+    case 'dpo':
+      return { chosen: outputs, rejected: second!, pairWeight: each }
+    default:
+      return { trajectories: { outputs, logProbs: perToken, mask: perToken, finished: each }, advantages: each }
+  }
+}
+
+/** The rows that are longest in a column, by their characters. */
+function longest(rows: readonly DataRow[], column: string): DataRow[] {
+  const sized = rows.flatMap(row =>
+    row[column] === undefined ? [] : [{ row, size: JSON.stringify(row[column]).length }],
+  )
+  return sized.sort((a, b) => b.size - a.size).slice(0, 4).map(({ row }) => row) // prettier-ignore
+}
+
+/** Keys and values of all layers as the prompts left them and as the loop writes to them, and logits of a token a row. */
+function drawing({ model }: LanguagePolicy, B: number, length: number): number {
+  const keys = model.parameters.find(({ name }) => /k_proj\.weight$/.test(name))!.shape[0]!
+  return 4 * B * (2 * 2 * model.layers * length * keys + 4 * model.vocabulary)
+}
+
+const BYTES: Partial<Record<ElementType, number>> = { bf16: 2, f16: 2, u8: 1, s8: 1, pred: 1, s64: 8 }
+
+const bytesOf = (tree: unknown): number => tensorsOf(tree).reduce((sum, t) => sum + t.size * (BYTES[typeOf(t)] ?? 4), 0)
