@@ -6,7 +6,7 @@ export const REWARD_TIMEOUT = 600
 
 /** Calls a reward and checks what it gives back.
  * @param timeout seconds until a reward that awaits something is given up; null: never. Code that never awaits holds the thread, and
- *   no timer runs: a notebook's stop button and the watch of `rewardlab train` end it.
+ *   no timer runs: in a notebook the stop button ends it, elsewhere whoever kills the process.
  * @throws naming the reward, and the row where there is one: it threw, took too long, returned no list, the wrong number of scores, or
  *   something that is neither a finite number nor null */
 export async function checkedScores(
