@@ -1,8 +1,14 @@
 /** Fills a configuration's gaps with defaults and refuses what it does not know.
  * @param where names the configuration in errors
  * @throws if a key is unknown (the nearest known one is named), or something else stands where the
- * default is a number or a boolean */
-export function resolveConfig<T extends object>(where: string, defaults: T, given: Partial<T>): T {
+ * default is a number or a boolean
+ * @param nullable keys that may be null all the same */
+export function resolveConfig<T extends object>(
+  where: string,
+  defaults: T,
+  given: Partial<T>,
+  nullable: readonly (keyof T)[] = [],
+): T {
   const known = Object.keys(defaults)
   for (const [key, value] of Object.entries(given)) {
     if (known.length === 0) throw new Error(`${where}: unknown key "${key}". It takes none.`)
@@ -10,6 +16,7 @@ export function resolveConfig<T extends object>(where: string, defaults: T, give
       throw new Error(
         `${where}: unknown key "${key}". Did you mean "${nearest(key, known)}"? Known: ${known.join(', ')}.`,
       )
+    if (value === null && nullable.includes(key as keyof T)) continue
     const expected = typeof defaults[key as keyof T]
     if (value === undefined || (expected !== 'number' && expected !== 'boolean') || typeof value === expected) continue
     throw new Error(

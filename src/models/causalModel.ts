@@ -54,6 +54,8 @@ export interface ModelOptions {
 export interface TokenInput {
   input_ids: tf.Tensor // [B, T] int32
   attention_mask: tf.Tensor // [B, T], 0 where there is padding
+  /** Tokens see those of their own segment alone [B, T] int32: documents in one row. */
+  segments?: tf.Tensor
   /** [B, T] int32; 0 … T−1 if left out, as in transformers' forward. [B, A, T] where a model gives a token several coordinates. */
   position_ids?: tf.Tensor
   /** What stands in place of the embeddings of some tokens. */

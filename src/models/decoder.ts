@@ -100,7 +100,7 @@ export function decoder<Layer>(
    * @param keep what to keep of a layer's keys and values, each [B, K, T, D] */
   function through<Kept extends KeyValueCache | null>(
     w: DecoderWeights,
-    { input_ids, attention_mask, position_ids, features }: TokenInput,
+    { input_ids, attention_mask, position_ids, segments, features }: TokenInput,
     keep: (keys: tf.Tensor, values: tf.Tensor) => Kept,
     remat: boolean,
   ): { hidden: tf.Tensor; kept: Kept } {
@@ -111,7 +111,11 @@ export function decoder<Layer>(
         : rotaryAngles(positions, D, theta, scaling),
     )
     const body = (x: tf.Tensor, one: { layer: TensorTree; sliding?: tf.Tensor }): [tf.Tensor, Kept] => {
-      const [rotary, mask] = byKind(one.sliding ?? slides[0]!, angles, { causal: true, keyMask: attention_mask })
+      const [rotary, mask] = byKind(one.sliding ?? slides[0]!, angles, {
+        causal: true,
+        keyMask: attention_mask,
+        ...(segments && { segments: { q: segments, kv: segments } }),
+      })
       let kept!: Kept
       const next = parts.layer(x, one.layer as Layer, rotary, (q, k, v) => {
         kept = keep(k, v)

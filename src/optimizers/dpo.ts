@@ -236,7 +236,7 @@ export function rankedPairs(
  * @throws naming the field */
 export function resolveDpoConfig(given: Partial<DpoConfig>): DpoConfig {
   const where = 'DpoConfig'
-  const config = resolveConfig(where, dpoDefaults, given)
+  const config = resolveConfig(where, dpoDefaults, given, ['max_length'])
   checkTrainingConfig(where, config)
   checkDpoLossConfig(where, config)
   checkReferenceConfig(where, config)

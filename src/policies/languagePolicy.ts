@@ -69,6 +69,8 @@ export type TokenRows = {
   loss_mask?: tf.Tensor
   /** That the rows were drawn at; 1 for rows of a data set. */
   temperature: tf.Tensor // [B]
+  /** Where rows hold several of a data set behind one another [B, P + T] int32. */
+  packed?: { segments: tf.Tensor; position_ids: tf.Tensor }
   /** Where some prompt has pictures: what the rows see. */
   sight?: SightRows
 }
@@ -224,11 +226,14 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       throw new Error(`encode: ${outputs.length} outputs for ${prompts.length} prompts, needed one each.`)
     const { context } = this.model
     const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `encode: row ${i}`))
-    const rows = prompts.map((prompt, i) => {
+    const { packs } = options
+    const separate = prompts.map((prompt, i) => {
       const where = `encode: row ${i}`
       const seen = pictures[i] && pictures[i].images.length + pictures[i].videos.length > 0
       if (seen && options.completion_only_loss === false)
         throw new Error(`${where} has pictures, which are not learnt: completion_only_loss is false. Leave it out.`)
+      if (seen && packs)
+        throw new Error(`${where} has pictures, and rows with pictures are not packed. Leave packing out.`)
       const { prompt: start, ...rest } = split(this.#rowIds(prompt, outputs[i]!, options), seen ? {} : options)
       const row = { prompt: this.#expanded(start, pictures[i], where), ...rest }
       const length = row.prompt.length + row.completion.length
@@ -238,6 +243,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
         throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row, ${opening(prompt)}.`) // prettier-ignore
       return row
     })
+    const rows = packs ? joined(separate, packs) : separate
     const parts = (part: 'prompt' | 'completion', side: 'left' | 'right') => {
       const ids = rows.map(row => row[part])
       return padded(ids, bucket(Math.max(1, ...ids.map(row => row.length))), this.#source.pad, side)
@@ -246,7 +252,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const sight = this.#sight(pictures, left)
     return {
       ...(sight ? { sight } : {}),
-      ...(options.assistant_only_loss && {
+      ...(packs && { packed: places(rows, left.ids.shape[1], right.ids.shape[1]) }),
+      ...((options.assistant_only_loss || packs) && {
         loss_mask: flags(
           rows.map(row => row.counts),
           right.ids.shape[1],
@@ -258,6 +265,13 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       completion_mask: right.mask,
       temperature: tf.ones([rows.length]),
     }
+  }
+
+  lengths(prompts: readonly Prompt[], outputs: readonly TextPrompt[], options: EncodeOptions = {}): number[] {
+    const { max_length } = options
+    return prompts.map((prompt, i) =>
+      Math.min(this.#rowIds(prompt, outputs[i]!, options).ids.length, max_length ?? Infinity),
+    )
   }
 
   replay(prompts: readonly Prompt[], completions: readonly TextPrompt[]): Promise<Trajectories> {
@@ -316,7 +330,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const hidden = this.model.hidden(whole, {
       input_ids: tf.concat([rows.prompt_ids, rows.completion_ids], 1),
       attention_mask,
-      ...(rows.sight ? continued(rows.sight, rows.completion_mask) : { position_ids: positionsOf(attention_mask) }),
+      ...(rows.packed ??
+        (rows.sight ? continued(rows.sight, rows.completion_mask) : { position_ids: positionsOf(attention_mask) })),
     }) // [B, P + T, C]
     return this.model.head(whole, tf.slice(hidden, [0, P - 1, 0], [B, T, hidden.shape[2]!])) // [B, T, V]
   }
@@ -428,6 +443,36 @@ function split({ ids, counts }: Counted, { max_length = null, truncation_mode = 
   const first = learnt.indexOf(true, 1)
   const start = first < 0 ? left.length : first
   return { prompt: left.slice(0, start), completion: left.slice(start), counts: learnt.slice(start) }
+}
+
+/** A row of tokens, cut in two before the first that counts. */
+type Split = ReturnType<typeof split> & { lengths?: number[] }
+
+/** Rows behind one another, so many to a pack: a prompt of one token, which nothing foretells, and the rest.
+ * @returns with the lengths of the rows in each */
+function joined(rows: readonly Split[], packs: readonly number[]): Split[] {
+  let next = 0
+  return packs.map(count => {
+    const part = rows.slice(next, (next += count))
+    const ids = part.flatMap(({ prompt, completion }) => [...prompt, ...completion])
+    const counts = part.flatMap(({ prompt, counts }) => [...prompt.map(() => false), ...counts])
+    const lengths = part.map(({ prompt, completion }) => prompt.length + completion.length)
+    return { prompt: ids.slice(0, 1), completion: ids.slice(1), counts: counts.slice(1), lengths }
+  })
+}
+
+/** To which row of its pack each place belongs, counted from 1, and where it stands there [B, P + T] int32; padding is of none. */
+function places(packs: readonly Split[], P: number, T: number) {
+  const rows = (f: (length: number, row: number) => number[]) =>
+    packs.map(({ lengths }) => {
+      const [first, ...rest] = lengths!.flatMap(f)
+      return [...Array<number>(P - 1).fill(0), first!, ...rest, ...Array<number>(T - rest.length).fill(0)]
+    })
+  const tensor = (values: number[][]) => tf.tensor2d(values, [packs.length, P + T], 'int32')
+  return {
+    segments: tensor(rows((length, row) => Array<number>(length).fill(row + 1))),
+    position_ids: tensor(rows(length => Array.from({ length }, (_, i) => i))),
+  }
 }
 
 /** How many tokens two rows have in common from their start. */

@@ -20,6 +20,8 @@ export interface Policy<Prompt = unknown, Output = unknown> {
     outputs: readonly Output[],
     options?: EncodeOptions,
   ): TensorTree | Promise<TensorTree>
+  /** Tokens of rows that `encode` would make. Left out where outputs are not tokens. */
+  lengths?(prompts: readonly Prompt[], outputs: readonly Output[], options?: EncodeOptions): number[]
   /** Takes given outputs for drawn ones: their trajectories, with the log-probabilities of the current weights. Left out where outputs do
    * not tell the steps that they were drawn by (flows). */
   replay?(prompts: readonly Prompt[], outputs: readonly Output[]): Promise<Trajectories>
@@ -43,6 +45,8 @@ export interface EncodeOptions {
   completion_only_loss?: boolean | null
   /** Only what the assistant says in messages counts. Default false. */
   assistant_only_loss?: boolean
+  /** How many of the rows lie behind one another in each row of the result; they do not see each other. Default one each. */
+  packs?: readonly number[]
 }
 
 export interface Weights {
