@@ -4,7 +4,7 @@ import { bootstrapInterval } from '../metrics/index.js'
 import { dpoDefaults } from '../optimizers/index.js'
 import { nanMean, weightedSum } from '../optimizers/groupAdvantages.js'
 import { rewardBatch, samplingDefaults, type PromptRow, type SamplingConfig } from '../optimizers/rollout.js'
-import type { Policy, Weights } from '../policies/index.js'
+import { scorePairs, type Policy, type Weights } from '../policies/index.js'
 import type { Score, WeightedRewards } from '../rewards/index.js'
 import { disposeTree, jit, random, type TensorTree } from '../xla/index.js'
 import { parse, type Command } from './command.js'
@@ -55,36 +55,21 @@ async function preferences(
   rows: readonly DataRow[],
   args: Args,
 ): Promise<Metric[]> {
-  const program = jit(
-    (weights: Weights, reference: Weights, chosen: TensorTree, rejected: TensorTree, key: tf.Tensor) => {
-      const score = (w: Weights, side: TensorTree) => policy.score(w, side, key).score // [B]; one key: flows draw the same noise
-      return tf.stack([weights, reference].flatMap(w => [score(w, chosen), score(w, rejected)])) // [4, B]
-    },
-    { name: 'preferences' },
-  )
   const beta = typeof args['beta'] === 'number' && args['beta'] > 0 ? args['beta'] : dpoDefaults.beta
-  const pairs: { chosen: number; rejected: number; logChosen: number; logRejected: number }[] = []
-  for (const { part, count } of batches(rows, args.per_device_eval_batch_size)) {
-    const encoded = await Promise.all(['chosen', 'rejected'].map(side => encode(policy, part, side)))
-    const key = random.key(args.seed)
-    const scores = await program.async(policy.weights, reference, encoded[0]!, encoded[1]!, key)
-    const [c, r, refC, refR] = (await scores.array()) as [number[], number[], number[], number[]]
-    disposeTree([encoded, key, scores])
-    for (let i = 0; i < count; i++)
-      pairs.push({
-        chosen: beta * (c[i]! - refC[i]!),
-        rejected: beta * (r[i]! - refR[i]!),
-        logChosen: c[i]!,
-        logRejected: r[i]!,
-      })
-  }
+  const { chosen, rejected, refChosen, refRejected } = await scorePairs(
+    policy,
+    rows as readonly { prompt: unknown; chosen: unknown; rejected: unknown }[],
+    { size: args.per_device_eval_batch_size, seed: args.seed, reference },
+  )
+  const above = (scores: number[], of: number[]) => scores.map((score, i) => beta * (score - of[i]!))
+  const [ofChosen, ofRejected] = [above(chosen, refChosen), above(rejected, refRejected)]
   return [
-    mean('rewards/accuracies', pairs.map(pair => Number(pair.chosen > pair.rejected))), // prettier-ignore
-    mean('rewards/margins', pairs.map(pair => pair.chosen - pair.rejected)), // prettier-ignore
-    mean('rewards/chosen', pairs.map(pair => pair.chosen)), // prettier-ignore
-    mean('rewards/rejected', pairs.map(pair => pair.rejected)), // prettier-ignore
-    mean('logps/chosen', pairs.map(pair => pair.logChosen)), // prettier-ignore
-    mean('logps/rejected', pairs.map(pair => pair.logRejected)), // prettier-ignore
+    mean('rewards/accuracies', ofChosen.map((reward, i) => Number(reward > ofRejected[i]!))), // prettier-ignore
+    mean('rewards/margins', ofChosen.map((reward, i) => reward - ofRejected[i]!)), // prettier-ignore
+    mean('rewards/chosen', ofChosen),
+    mean('rewards/rejected', ofRejected),
+    mean('logps/chosen', chosen),
+    mean('logps/rejected', rejected),
   ]
 }
 

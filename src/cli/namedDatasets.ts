@@ -1,8 +1,8 @@
 import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
 import {
+  arithmeticPairs,
   arithmeticProblems,
   completionRows,
-  corruptedReplies,
   editScenes,
   freeScenes,
   gsm8k,
@@ -12,6 +12,7 @@ import {
   promptRows,
   readRows,
   transcriptPreferences,
+  type Language,
 } from '../datasets/index.js'
 import { lookUp, mappingOf, named, textOf, type Named } from './named.js'
 
@@ -30,6 +31,7 @@ type Rows = readonly object[] | Promise<readonly object[]>
 type Size = readonly [width: number, height: number] | null
 
 const generated = { size: 2000, seed: 1, split: 'train' as 'train' | 'dev' | 'test' }
+const problems = { ...generated, language: 'en' as Language }
 const pictures = { path: '', size: null as Size }
 
 /** What `name` may be, with options and defaults. */
@@ -41,8 +43,8 @@ export const DATASETS: Readonly<Record<string, Named<Rows>>> = {
   ),
   imageEdits: named(pictures, ({ path, size }) => imageEdits(path, size ? { size } : {}).read()),
   imagePreferences: named(pictures, ({ path, size }) => imagePreferences(path, size ? { size } : {}).read()),
-  arithmetic: named(generated, ({ split, ...options }) => arithmeticProblems(options)[split]),
-  arithmeticPairs: named(generated, arithmeticPairs),
+  arithmetic: named(problems, ({ split, ...options }) => arithmeticProblems(options)[split]),
+  arithmeticPairs: named(problems, ({ split, ...options }) => arithmeticPairs(options)[split]),
   editScenes: named(generated, ({ split, ...options }) => editScenes(options)[split]),
   freeScenes: named(generated, ({ split, ...options }) => freeScenes(options)[split]),
 }
@@ -85,11 +87,4 @@ async function readFile({ path }: { path: string }): Promise<readonly object[]> 
   const has = (column: string) => rows[0]![column] !== undefined
   if (has('chosen')) return preferenceRows(rows)
   return has('messages') || has('completion') ? completionRows(rows) : promptRows(rows)
-}
-
-/** Arithmetic problems with the right reply, and one that takes the operation which the wording tempts to. */
-function arithmeticPairs({ split, ...options }: typeof generated) {
-  const problems = arithmeticProblems(options)[split]
-  const careless = corruptedReplies(problems, { seed: options.seed, operation: 1, misled: 1 })
-  return problems.map((row, i) => ({ ...row, chosen: row.completion, rejected: careless[i]!.completion }))
 }

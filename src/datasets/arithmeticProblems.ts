@@ -1,4 +1,6 @@
+import { requireOneOf } from '../config.js'
 import type { Message } from '../io/tokenizer.js'
+import { ITEMS, LABELS, LANGUAGES, NAMES, TEMPLATES, type Language } from './problemWords.js'
 import { rng, type Rng } from './rng.js'
 import { drawSplits, type Splits } from './splits.js'
 
@@ -12,7 +14,7 @@ export interface ArithmeticProblem {
   answer: string
   /** The conversation so far, for a chat template. */
   prompt: Message[]
-  /** The right reply: `add: 7+5=12`, then `<answer>12</answer>`. */
+  /** The right reply: `add: 7+5=12` (`addition : 7+5=12`), then `<answer>12</answer>`. */
   completion: string
   operation: Operation
   /** The two numbers, in the order of the working. */
@@ -21,25 +23,29 @@ export interface ArithmeticProblem {
   tempting: Operation
   /** Whether the wording hints at the tempting operation ("5 more than Ann"). */
   misleading: boolean
+  language: Language
 }
 
 export interface ArithmeticOptions {
   seed: number
   /** Problems in all; a tenth each go to dev and test. */
   size: number
+  /** Default English. */
+  language?: Language
 }
 
-/** Arithmetic word problems: 14 templates (5 misleading) over 4 operations, all questions distinct.
+/** Arithmetic word problems in English or French: 14 templates (5 misleading) over 4 operations, all questions distinct.
  *
  * Add and sub take 2…20, mul 2…9 × 2…9, div is its inverse. The split is a hash of the question, the same for every
  * seed and size: what is test here is training data nowhere. Only questions are held out; the facts (7+5=12) occur in all
  * splits, so that held-out accuracy tells of reading the question and keeping the format, not of new arithmetic.
- * @throws if `size` is not a whole number of at least 10, or more than there are questions */
-export function arithmeticProblems({ seed, size }: ArithmeticOptions): Splits<ArithmeticProblem> {
+ * @throws for an unknown language; if `size` is not a whole number of at least 10, or more than there are questions */
+export function arithmeticProblems({ seed, size, language = 'en' }: ArithmeticOptions): Splits<ArithmeticProblem> {
+  requireOneOf('arithmeticProblems', 'language', language, LANGUAGES)
   const random = rng(seed)
   const seen = new Set<string>()
   return drawSplits('arithmeticProblems', size, () => {
-    const row = drawProblem(random)
+    const row = drawProblem(random, language)
     const text = row.question
     if (seen.has(text)) return null
     seen.add(text)
@@ -62,10 +68,19 @@ export function compute(operation: Operation, a: number, b: number): number {
   }
 }
 
-/** An equation as the replies write it: `sub: 9-4=5`. */
-export function equation(operation: Operation, a: number, b: number, result = compute(operation, a, b)): string {
+/** An equation as the replies write it: `sub: 9-4=5`, in French `soustraction : 9-4=5`. */
+export function equation(
+  operation: Operation,
+  [a, b]: readonly [number, number],
+  { language = 'en', result = compute(operation, a, b) }: { language?: Language; result?: number } = {},
+): string {
+  return `${LABELS[language][operation]} ${sum(operation, [a, b])}=${result}`
+}
+
+/** The left side of an equation, for a difference with the larger number first: `9-4`. */
+export function sum(operation: Operation, [a, b]: readonly [number, number]): string {
   const [first, second] = operation === 'sub' ? [Math.max(a, b), Math.min(a, b)] : [a, b]
-  return `${operation}: ${first}${SIGNS[operation]}${second}=${result}`
+  return `${first}${SIGNS[operation]}${second}`
 }
 
 /** Operands as problems draw them. */
@@ -88,50 +103,23 @@ export function drawOperands(operation: Operation, random: Rng): [number, number
 }
 
 const SIGNS: Record<Operation, string> = { add: '+', sub: '-', mul: '*', div: '/' }
-const NAMES = ['Ann', 'Ben', 'Mia', 'Tom', 'Eva', 'Leo', 'Zoe', 'Sam', 'Ida', 'Max', 'Amy', 'Dan']
-const ITEMS = ['apples', 'books', 'coins', 'pens', 'cards', 'cakes', 'stamps', 'shells', 'eggs', 'toys']
-
-interface Template {
-  operation: Operation
-  tempting: Operation
-  misleading?: true
-  text(words: { a: number; b: number; name: string; other: string; items: string }): string
-}
-
-// prettier-ignore
-const TEMPLATES: readonly Template[] = [
-  { operation: 'add', tempting: 'sub', text: w => `${w.name} has ${w.a} ${w.items} and gets ${w.b} more. How many ${w.items} does ${w.name} have now?` },
-  { operation: 'add', tempting: 'sub', text: w => `${w.name} has ${w.a} ${w.items} and ${w.other} has ${w.b}. How many ${w.items} do they have together?` },
-  { operation: 'add', tempting: 'sub', misleading: true, text: w => `${w.name} has ${w.a} ${w.items}, which is ${w.b} fewer than ${w.other}. How many ${w.items} does ${w.other} have?` },
-  { operation: 'add', tempting: 'sub', misleading: true, text: w => `${w.name} has ${w.a} ${w.items} left after giving away ${w.b}. How many ${w.items} did ${w.name} have before?` },
-  { operation: 'sub', tempting: 'add', text: w => `${w.name} has ${w.a} ${w.items} and gives ${w.b} to ${w.other}. How many ${w.items} are left?` },
-  { operation: 'sub', tempting: 'add', text: w => `${w.name} needs ${w.a} ${w.items} and has ${w.b}. How many ${w.items} are missing?` },
-  { operation: 'sub', tempting: 'add', misleading: true, text: w => `${w.name} has ${w.a} ${w.items}, which is ${w.b} more than ${w.other}. How many ${w.items} does ${w.other} have?` },
-  { operation: 'sub', tempting: 'add', misleading: true, text: w => `${w.name} has ${w.a} ${w.items} after getting ${w.b} more. How many ${w.items} did ${w.name} have before?` },
-  { operation: 'mul', tempting: 'add', text: w => `${w.name} has ${w.a} boxes with ${w.b} ${w.items} in each. How many ${w.items} does ${w.name} have?` },
-  { operation: 'mul', tempting: 'add', text: w => `${w.name} and ${w.other} pack ${w.a} bags with ${w.b} ${w.items} each. How many ${w.items} do they pack?` },
-  { operation: 'mul', tempting: 'add', misleading: true, text: w => `${w.name} gets ${w.a} more ${w.items} every day. How many ${w.items} does ${w.name} get in ${w.b} days?` },
-  { operation: 'div', tempting: 'sub', text: w => `${w.name} shares ${w.a} ${w.items} equally among ${w.b} friends. How many ${w.items} does each friend get?` },
-  { operation: 'div', tempting: 'sub', text: w => `${w.name} puts ${w.a} ${w.items} into bags of ${w.b}. How many bags does ${w.name} fill?` },
-  { operation: 'div', tempting: 'sub', text: w => `${w.name} and ${w.other} sort ${w.a} ${w.items} into ${w.b} equal rows. How many ${w.items} are in a row?` },
-]
-
-function drawProblem(random: Rng): ArithmeticProblem {
-  const { operation, tempting, misleading = false, text } = random.pick(TEMPLATES)
+function drawProblem(random: Rng, language: Language): ArithmeticProblem {
+  const { operation, tempting, misleading = false, [language]: text } = random.pick(TEMPLATES)
   const [a, b] = drawOperands(operation, random)
-  const name = random.pick(NAMES)
-  const other = random.pick(NAMES.filter(candidate => candidate !== name))
-  const question = text({ a, b, name, other, items: random.pick(ITEMS) })
+  const name = random.pick(NAMES[language])
+  const other = random.pick(NAMES[language].filter(candidate => candidate !== name))
+  const question = text({ a, b, name, other, items: random.pick(ITEMS[language]) })
   const result = compute(operation, a, b)
-  const sum = `${a}${SIGNS[operation]}${b}`
+  const working = sum(operation, [a, b])
   return {
     question,
-    answer: `${sum} = <<${sum}=${result}>>${result}\n#### ${result}`,
+    answer: `${working} = <<${working}=${result}>>${result}\n#### ${result}`,
     prompt: [{ role: 'user', content: question }],
-    completion: `${equation(operation, a, b)}\n<answer>${result}</answer>`,
+    completion: `${equation(operation, [a, b], { language })}\n<answer>${result}</answer>`,
     operation,
     operands: [a, b],
     tempting,
     misleading,
+    language,
   }
 }

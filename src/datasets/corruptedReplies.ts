@@ -1,5 +1,6 @@
-import { compute, equation, type ArithmeticProblem } from './arithmeticProblems.js'
+import { compute, equation, type ArithmeticProblem, type Operation } from './arithmeticProblems.js'
 import type { Message } from '../io/tokenizer.js'
+import { FILLERS, WRONG_ENDINGS } from './problemWords.js'
 import { rng, type Rng } from './rng.js'
 
 /** Shares of replies that carry each fault; faults are drawn independently of one another. */
@@ -31,34 +32,47 @@ export function corruptedReplies(
   options: CorruptionRates & { seed: number },
 ): Reply[] {
   const { seed, ...given } = options
-  const rates = { format: 0.2, operation: 0.1, misled: 0.55, result: 0.06, filler: 0.2, ...given }
-  for (const [name, rate] of Object.entries(rates))
-    if (!(rate >= 0 && rate <= 1))
-      throw new Error(`corruptedReplies: ${name} is ${rate}, needed a share between 0 and 1. Use for example 0.2.`)
+  const rates = corruptionRates('corruptedReplies', given)
   const random = rng(seed, 1) // a stream of its own, since problems often carry the same seed
-  return problems.map(problem => ({ prompt: problem.prompt, completion: corrupt(problem, rates, random) }))
+  return problems.map(problem => {
+    const { operation, result, ending, filler } = drawReply(problem, rates, random)
+    const working = equation(operation, problem.operands, { language: problem.language, result })
+    return { prompt: problem.prompt, completion: `${filler === null ? '' : `${filler}\n`}${working}\n${ending}` }
+  })
 }
 
-function corrupt(problem: ArithmeticProblem, rates: Required<CorruptionRates>, random: Rng): string {
+/** What a reply says, its faults drawn. */
+export interface DrawnReply {
+  operation: Operation
+  /** Of the working, right or not. */
+  result: number
+  /** The last line. */
+  ending: string
+  filler: string | null
+}
+
+export function drawReply(problem: ArithmeticProblem, rates: Required<CorruptionRates>, random: Rng): DrawnReply {
   const wrongOperation = random.uniform() < (problem.misleading ? rates.misled : rates.operation)
   const wrongResult = random.uniform() < rates.result
   const wrongFormat = random.uniform() < rates.format
-  const filler = random.uniform() < rates.filler
+  const filled = random.uniform() < rates.filler
   const operation = wrongOperation ? problem.tempting : problem.operation
-  const [a, b] = problem.operands
-  const right = compute(operation, a, b)
+  const right = compute(operation, ...problem.operands)
   const result = wrongResult ? Math.abs(right + random.pick(SLIPS)) : right
-  const working = equation(operation, a, b, result)
-  const ending = wrongFormat ? random.pick(WRONG_ENDINGS)(result) : `<answer>${result}</answer>`
-  return `${filler ? `${random.pick(FILLERS)}\n` : ''}${working}\n${ending}`
+  const { language } = problem
+  const ending = wrongFormat ? random.pick(WRONG_ENDINGS[language])(result) : `<answer>${result}</answer>`
+  return { operation, result, ending, filler: filled ? random.pick(FILLERS[language]) : null }
+}
+
+/** Rates with what was not given filled in.
+ * @throws naming a rate that is not between 0 and 1 */
+export function corruptionRates(where: string, given: CorruptionRates): Required<CorruptionRates> {
+  const rates = { format: 0.2, operation: 0.1, misled: 0.55, result: 0.06, filler: 0.2, ...given }
+  for (const [name, rate] of Object.entries(rates))
+    if (!(rate >= 0 && rate <= 1))
+      throw new Error(`${where}: ${name} is ${rate}, needed a share between 0 and 1. Use for example 0.2.`)
+  return rates
 }
 
 /** None leaves a result r as it is, since |r + slip| = r needs slip = −2r. */
 const SLIPS = [-1, 1, 2, 3, 10] as const
-const WRONG_ENDINGS: readonly ((result: number) => string)[] = [
-  result => `The answer is ${result}.`,
-  result => `<answer>${result}`,
-  result => `answer: ${result}`,
-  result => `<answer>The answer is ${result}</answer>`,
-]
-const FILLERS = ['Let me think about this.', 'This is a nice question.', 'We look at the numbers first.']

@@ -1,8 +1,11 @@
 // Generated problems
 export { arithmeticProblems, OPERATIONS } from './arithmeticProblems.js'
 export type { ArithmeticOptions, ArithmeticProblem, Operation } from './arithmeticProblems.js'
+export { arithmeticPairs, type ArithmeticPair } from './arithmeticPairs.js'
 export { corruptedReplies, type CorruptionRates, type Reply } from './corruptedReplies.js'
+export { explainedReplies } from './explainedReplies.js'
 export { packedEquations } from './packedEquations.js'
+export { LANGUAGES, type Language } from './problemWords.js'
 export { editScenes, readScene, type EditScene, type Scene, type Thing } from './editScenes.js'
 export { freeScenes, type FreeEdit, type FreeScene, type FreeThing } from './freeScenes.js'
 export { readFreeScene, type FoundScene, type FoundThing } from './readFreeScene.js'

@@ -1,4 +1,5 @@
 import { drawOperands, equation, OPERATIONS } from './arithmeticProblems.js'
+import type { Language } from './problemWords.js'
 import { rng } from './rng.js'
 
 /** Rows of clean equations, several a row, that teach the arithmetic itself in pre-training.
@@ -8,15 +9,18 @@ export function packedEquations({
   seed,
   size,
   equations = 6,
+  language = 'en',
 }: {
   seed: number
   size: number
   equations?: number
+  /** Default English. */
+  language?: Language
 }): { text: string }[] {
   const random = rng(seed, 2) // a stream of its own, since problems often carry the same seed
   const line = (): string => {
     const operation = random.pick(OPERATIONS)
-    return equation(operation, ...drawOperands(operation, random))
+    return equation(operation, drawOperands(operation, random), { language })
   }
   return Array.from({ length: size }, () => ({ text: Array.from({ length: equations }, line).join('\n') }))
 }

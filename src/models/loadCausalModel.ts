@@ -65,7 +65,9 @@ function zeroWeights(
 /** What bitsandbytes quantises: linear layers, and not the head. */
 export const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') && shape.length === 2
 
-function causalModel(fields: Fields, options: ModelOptions): CausalModel {
+/** A model by its config.json, without weights.
+ * @throws Error naming file and field */
+export function causalModel(fields: Fields, options: ModelOptions = {}): CausalModel {
   switch (fields.get('model_type')) {
     case 'gemma3':
       return gemma3Language(gemma3Config(fields.within('text_config')), options)

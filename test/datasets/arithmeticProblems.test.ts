@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { arithmeticProblems, OPERATIONS, type ArithmeticProblem } from '../../src/datasets/index.js'
+import { arithmeticPairs, arithmeticProblems, OPERATIONS, type ArithmeticProblem } from '../../src/datasets/index.js'
+import { answerFormat, exactAnswer } from '../../src/rewards/index.js'
 
 describe('arithmeticProblems', () => {
   const data = arithmeticProblems({ seed: 1, size: 1000 })
@@ -59,5 +60,42 @@ describe('arithmeticProblems', () => {
   it('refuses a size it cannot fill', () => {
     assert.throws(() => arithmeticProblems({ seed: 1, size: 0 }), /size is 0, needed a whole number of at least 10/)
     assert.throws(() => arithmeticProblems({ seed: 1, size: 12.5 }), /size is 12\.5/)
+  })
+
+  it('says the same in French', () => {
+    const french = arithmeticProblems({ seed: 1, size: 1000, language: 'fr' }).train
+    const shape = (row: ArithmeticProblem): string =>
+      row.question.replace(/\d+/g, 'N').replace(/\b(pommes|livres|pièces|stylos|cartes|gâteaux|timbres|coquillages|billes|jouets)\b/g, 'I').replace(/(Léa|Louis|Zoé|Paul|Jules|Chloé|Noé|Marc|Manon|Jeanne|Rose|Théo)/g, 'P') // prettier-ignore
+    assert.equal(new Set(french.map(shape)).size, 14)
+    assert.equal(new Set(french.filter(row => row.misleading).map(shape)).size, 5)
+    for (const row of french) {
+      assert.match(row.question, / \?$/)
+      const [, name, a, sign, b, result] = /^(\w+) : (\d+)([-+*/])(\d+)=(\d+)\n<answer>\5<\/answer>$/.exec(
+        row.completion,
+      )!
+      assert.equal(
+        name,
+        { add: 'addition', sub: 'soustraction', mul: 'multiplication', div: 'division' }[row.operation],
+      )
+      const value = { '+': +a! + +b!, '-': +a! - +b!, '*': +a! * +b!, '/': +a! / +b! }[sign!]
+      assert.equal(value, Number(result))
+    }
+    assert.throws(() => arithmeticProblems({ seed: 1, size: 20, language: 'de' as never }), /language is "?de/)
+  })
+})
+
+describe('arithmeticPairs', () => {
+  it('prefers right replies to wrong ones', async () => {
+    const { train } = arithmeticPairs({ seed: 2, size: 1000 })
+    const scored = async (completions: string[]) => {
+      const batch = { prompts: completions, completions, answer: train.map(row => row.answer) }
+      const [format, correct] = [await answerFormat()(batch), await exactAnswer()(batch)]
+      return format.map((score, i) => score! + correct[i]!)
+    }
+    assert.ok((await scored(train.map(row => row.chosen))).every(total => total === 3))
+    const rejected = await scored(train.map(row => row.rejected))
+    assert.ok(rejected.filter(total => total === 3).length < 0.02 * train.length) // 2·2 is 2+2
+    const broken = rejected.filter(total => total === 0).length / train.length
+    assert.ok(broken > 0.1 && broken < 0.3, `${broken}`)
   })
 })

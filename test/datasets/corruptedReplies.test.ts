@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { arithmeticProblems, corruptedReplies, packedEquations } from '../../src/datasets/index.js'
+import { arithmeticProblems, corruptedReplies, explainedReplies, packedEquations } from '../../src/datasets/index.js'
 
 const problems = arithmeticProblems({ seed: 1, size: 4000 }).train
 const share = (flags: boolean[]): number => flags.filter(Boolean).length / flags.length
@@ -36,6 +36,44 @@ describe('corruptedReplies', () => {
   it('refuses a rate that is no share', () => {
     assert.throws(() => corruptedReplies(problems, { seed: 1, filler: 20 }), /filler is 20, needed a share/)
     assert.throws(() => corruptedReplies(problems, { seed: 1, result: NaN }), /result is NaN/)
+  })
+})
+
+describe('corruptedReplies in French', () => {
+  it('has French words and no English ones', () => {
+    const { train } = arithmeticProblems({ seed: 1, size: 1000, language: 'fr' })
+    const text = corruptedReplies(train, { seed: 1, format: 0.5, filler: 0.5 }).map(row => row.completion).join('\n') // prettier-ignore
+    assert.match(text, /La réponse est \d+\./)
+    assert.match(text, /Voyons cela ensemble\.\n(addition|soustraction|multiplication|division) : /)
+    assert.doesNotMatch(text, /The answer|Let me|\b(add|sub|mul|div):/)
+  })
+})
+
+describe('explainedReplies', () => {
+  const words = (text: string) => text.split(/\s+/).length
+  const meanWords = (rows: { completion: string }[]) => rows.reduce((sum, row) => sum + words(row.completion), 0) / rows.length // prettier-ignore
+
+  it('ends in the right answer when every rate is 0, after sentences', () => {
+    const rows = explainedReplies(problems, { seed: 1, ...none })
+    rows.forEach(({ completion }, i) => {
+      const [text, last] = completion.split('\n')
+      assert.equal(last, problems[i]!.completion.split('\n')[1])
+      for (const sentence of text!.split(/(?<=\.) /)) assert.match(sentence, /^[A-Z\d].*\.$/)
+    })
+  })
+
+  it('is as wordy as asked, right or wrong', () => {
+    const [short, long] = [0, 1].map(wordiness => explainedReplies(problems, { seed: 1, ...none, wordiness }))
+    assert.ok(
+      short!.every(row => words(row.completion) <= 4),
+      'two sentences and the answer',
+    )
+    assert.ok(meanWords(long!) > 18)
+    const rows = explainedReplies(problems, { seed: 1, format: 0 })
+    const right = rows.filter((row, i) => row.completion.endsWith(problems[i]!.completion.split('\n')[1]!))
+    const wrong = rows.filter(row => !right.includes(row))
+    assert.ok(Math.abs(meanWords(right) - meanWords(wrong)) < 1)
+    assert.throws(() => explainedReplies(problems, { seed: 1, wordiness: 2 }), /wordiness is 2/)
   })
 })
 

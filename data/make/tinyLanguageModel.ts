@@ -1,9 +1,11 @@
-/* Makes data/models/tiny-qwen2: a Qwen2 of 0.66 million parameters that answers arithmetic word problems half of the time.
+/* Makes small language models of 0.66 million parameters that answer arithmetic word problems half of the time: data/models/tiny-qwen2 and others.
  *
- *   node dist/data/make/tinyQwen2.js [--steps 500] [--seed 1] [--out data/models/tiny-qwen2]
+ *   node dist/data/make/tinyLanguageModel.js NAME [--steps 500] [--seed 1] [--out data/models/NAME]
  *
- * Pre-training rows carry faults on purpose (corruptedReplies): wrong format, wrong operation, wrong result. That leaves room for
- * reinforcement learning, which here mends the choice of operation and the format; the arithmetic facts are seen in pre-training.
+ * NAME is tiny-qwen2, tiny-qwen2-french or tiny-gemma3, which replies in sentences; the last two have not been trained yet, and none of their weights
+ * are shipped. Pre-training rows carry faults on purpose (corruptedReplies):
+ * wrong format, wrong operation, wrong result. That leaves room for reinforcement learning, which here mends the choice of operation and the
+ * format; the arithmetic facts are seen in pre-training.
  * Deviations from common practice: Muon on the block matrices, AdamW elsewhere; prompt tokens weigh 0.1; rows of plain equations
  * make up 40 % of the first batches and none of the last. */
 import { createHash } from 'node:crypto'
@@ -11,10 +13,20 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
-import { arithmeticProblems, corruptedReplies, packedEquations, rng } from '../../src/datasets/index.js'
+import {
+  arithmeticProblems,
+  corruptedReplies,
+  explainedReplies,
+  packedEquations,
+  rng,
+  type Language,
+  type Reply,
+} from '../../src/datasets/index.js'
 import { saveWeights } from '../../src/io/checkpoint.js'
 import { loadTokenizer, type Tokenizer } from '../../src/io/tokenizer.js'
-import { initQwen2, qwen2, type Qwen2Config } from '../../src/models/qwen2.js'
+import { readFields } from '../../src/io/json.js'
+import { initWeights } from '../../src/models/initWeights.js'
+import { causalModel } from '../../src/models/loadCausalModel.js'
 import { tokenLogProbs } from '../../src/nn/index.js'
 import { adamw } from '../../src/optimizers/adamw.js'
 import { learningRate } from '../../src/optimizers/learningRate.js'
@@ -24,7 +36,7 @@ import type { TensorTree } from '../../src/xla/index.js'
 import { muon } from './muon.js'
 import { trainBpe } from './trainBpe.js'
 
-const config: Qwen2Config = {
+const SIZE = {
   vocab_size: 512,
   hidden_size: 128,
   intermediate_size: 384,
@@ -37,10 +49,61 @@ const config: Qwen2Config = {
   tie_word_embeddings: true,
   initializer_range: 0.02,
 }
-const SPECIALS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
-const CHAT_TEMPLATE =
-  "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
-  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+
+interface Architecture {
+  /** Of config.json. */
+  config: object
+  tokenizer_class: string
+  /** The last ids of the vocabulary; the first pads, the last ends a turn. */
+  specials: string[]
+  chat_template: string
+  /** What scales of norms start from. */
+  norm: number
+}
+
+const QWEN2: Architecture = {
+  config: { architectures: ['Qwen2ForCausalLM'], model_type: 'qwen2', hidden_act: 'silu', ...SIZE },
+  tokenizer_class: 'Qwen2Tokenizer',
+  specials: ['<|endoftext|>', '<|im_start|>', '<|im_end|>'],
+  chat_template:
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+  norm: 1,
+}
+
+const GEMMA3: Architecture = {
+  config: {
+    architectures: ['Gemma3ForCausalLM'],
+    model_type: 'gemma3_text',
+    hidden_activation: 'gelu_pytorch_tanh',
+    ...SIZE,
+    head_dim: 32,
+    query_pre_attn_scalar: 32,
+    layer_types: ['sliding_attention', 'sliding_attention', 'full_attention'],
+    sliding_window: 64,
+    rope_local_base_freq: 10000,
+  },
+  tokenizer_class: 'PreTrainedTokenizerFast',
+  specials: ['<pad>', '<bos>', '<start_of_turn>', '<end_of_turn>'],
+  chat_template:
+    "{{ '<bos>' }}{% for message in messages %}{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}" +
+    "{{ '<start_of_turn>' + role + '\\n' + message['content'] + '<end_of_turn>' + '\\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}",
+  norm: 0, // Gemma scales by 1 + w
+}
+
+interface Recipe {
+  architecture: Architecture
+  language: Language
+  replies: typeof corruptedReplies
+}
+
+const RECIPES: Record<string, Recipe> = {
+  'tiny-qwen2': { architecture: QWEN2, language: 'en', replies: corruptedReplies },
+  'tiny-qwen2-french': { architecture: QWEN2, language: 'fr', replies: corruptedReplies },
+  'tiny-gemma3': { architecture: GEMMA3, language: 'en', replies: explainedReplies },
+}
+
 const BATCH = 48
 const PROMPT_WEIGHT = 0.1
 const EQUATION_SHARE = 0.4
@@ -63,29 +126,37 @@ interface State {
   step: tf.Tensor
 }
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     steps: { type: 'string', default: '500' },
     seed: { type: 'string', default: '1' },
-    out: { type: 'string', default: 'data/models/tiny-qwen2' },
+    out: { type: 'string' },
   },
 })
-await make(values.out, Number(values.steps), Number(values.seed))
+const name = positionals[0] ?? ''
+const recipe = RECIPES[name]
+if (!recipe) throw new Error(`there is no small model "${name}". Use ${Object.keys(RECIPES).join(', ')}.`)
+await make(recipe, values.out ?? `data/models/${name}`, Number(values.steps), Number(values.seed))
 
-async function make(out: string, steps: number, seed: number): Promise<void> {
+async function make(recipe: Recipe, out: string, steps: number, seed: number): Promise<void> {
   await start()
   const began = performance.now()
-  const { train } = arithmeticProblems({ seed, size: 12_000 })
-  const replies = (epoch: number) => corruptedReplies(train, { seed: seed * 1000 + epoch })
-  const equations = packedEquations({ seed, size: 4_000 })
-  await writeTokenizer(out, [
+  const { architecture, language } = recipe
+  const { train } = arithmeticProblems({ seed, size: 12_000, language })
+  const replies = (epoch: number) => recipe.replies(train, { seed: seed * 1000 + epoch })
+  const equations = packedEquations({ seed, size: 4_000, language })
+  await writeTokenizer(out, architecture, [
     ...replies(0).flatMap(r => [...r.prompt.map(m => m.content), r.completion]),
     ...equations.map(e => e.text),
   ])
   const tokenizer = await loadTokenizer(out)
   const texts = equations.map(e => plain(tokenizer, e.text))
-  const model = qwen2(config)
-  const weights = initQwen2(config, random.key(seed))
+  const model = causalModel(await readFields(join(out, 'config.json')))
+  const weights = initWeights(model.parameters, random.key(seed), ({ name, shape }) => {
+    if (shape.length > 1) return { std: SIZE.initializer_range }
+    return name.endsWith('norm.weight') ? { constant: architecture.norm } : undefined
+  })
   const zeros = () => mapTensors(weights, t => tf.zeros(t.shape))
   let state: State = { weights, momentum: zeros(), m: zeros(), v: zeros(), step: tf.scalar(0, 'int32') }
 
@@ -174,7 +245,7 @@ function step(state: State, grads: TensorTree, muonRate: tf.Tensor, adamRate: tf
   }
 }
 
-function conversation(tokenizer: Tokenizer, row: ReturnType<typeof corruptedReplies>[number]): Example {
+function conversation(tokenizer: Tokenizer, row: Reply): Example {
   const prompt = tokenizer.encode(tokenizer.chat(row.prompt), { specials: false })
   const completion = [...tokenizer.encode(row.completion, { specials: false }), tokenizer.eos_token_id!]
   return {
@@ -188,35 +259,33 @@ function plain(tokenizer: Tokenizer, text: string): Example {
   return { ids, weights: ids.map(() => 1) }
 }
 
-async function writeTokenizer(out: string, texts: string[]): Promise<void> {
+async function writeTokenizer(out: string, architecture: Architecture, texts: string[]): Promise<void> {
+  const { config, tokenizer_class, specials, chat_template } = architecture
   await mkdir(out, { recursive: true })
-  await write(out, 'tokenizer.json', trainBpe(texts, config.vocab_size, SPECIALS))
+  await write(out, 'tokenizer.json', trainBpe(texts, SIZE.vocab_size, specials))
   await write(out, 'tokenizer_config.json', {
-    tokenizer_class: 'Qwen2Tokenizer',
-    eos_token: '<|im_end|>',
-    pad_token: '<|endoftext|>',
+    tokenizer_class,
+    eos_token: specials.at(-1),
+    pad_token: specials[0],
     bos_token: null,
-    model_max_length: config.max_position_embeddings,
+    model_max_length: SIZE.max_position_embeddings,
     clean_up_tokenization_spaces: false,
-    chat_template: CHAT_TEMPLATE,
+    chat_template,
   })
   await write(out, 'config.json', {
-    architectures: ['Qwen2ForCausalLM'],
-    model_type: 'qwen2',
-    hidden_act: 'silu',
     ...config,
     torch_dtype: 'float32',
-    eos_token_id: config.vocab_size - 1,
-    pad_token_id: config.vocab_size - 3,
+    eos_token_id: SIZE.vocab_size - 1,
+    pad_token_id: SIZE.vocab_size - specials.length,
   })
 }
 
 async function writeManifest(out: string, steps: number, seed: number, seconds: number): Promise<void> {
   const file = await readFile(join(out, 'model.safetensors'))
   await write(out, 'manifest.json', {
-    name: 'tiny-qwen2',
-    made_by: `node dist/data/make/tinyQwen2.js --steps ${steps} --seed ${seed}`,
-    training_data: 'generated: arithmeticProblems, corruptedReplies, packedEquations (src/datasets)',
+    name,
+    made_by: `node dist/data/make/tinyLanguageModel.js ${name} --steps ${steps} --seed ${seed}`,
+    training_data: `generated: arithmeticProblems, ${recipe!.replies.name}, packedEquations (src/datasets)`,
     license: 'Apache-2.0',
     seed,
     steps,
