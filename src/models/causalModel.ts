@@ -26,6 +26,11 @@ export interface CausalModel {
   readonly vision?: Vision
   /** @returns hidden states after the last norm [B, T, C] */
   hidden(weights: TensorTree, input: TokenInput): tf.Tensor
+  /** As `hidden` of prompts with what follows them, but a prompt is read once for all that follow it.
+   * @param prompts [N, P], padded on the left
+   * @param rows [B, T], B = N·G, those of a prompt side by side
+   * @returns hidden states of each row's prompt at its last place, then of the row [B, 1 + T, C] */
+  continued(weights: TensorTree, prompts: TokenInput, rows: TokenInput): tf.Tensor
   /** @param hidden [..., C]
    * @returns logits [..., V] float32 */
   head(weights: TensorTree, hidden: tf.Tensor): tf.Tensor
@@ -35,8 +40,6 @@ export interface CausalModel {
   layersOf(weights: TensorTree): TensorTree
   /** One further token a row.
    * @param layers each layer's weights, as `unstack` gives them of `layersOf(weights)`
-   * @param step.visible places that the token may attend to, itself among them [B, S]
-   * @param step.at the place to write to, int32 scalar
    * @returns hidden [B, 1, C] and the caches with the token's keys and values */
   decode(
     weights: TensorTree,
@@ -75,8 +78,12 @@ export type KeyValueCache = { keys: tf.Tensor; values: tf.Tensor }
 export interface DecodeStep {
   input_ids: tf.Tensor // [B, 1] int32
   position_ids: tf.Tensor // [B, 1] int32
-  visible: tf.Tensor // [B, S]
-  /** One a layer. */
+  /** Places of the prompt and the row that the token may attend to, itself among them. */
+  visible: tf.Tensor // [B, P + T]
+  /** Of the prompts, one a layer: [N, …] with P places, read by all G rows of a prompt (B = N·G). */
+  prompts: readonly KeyValueCache[]
+  /** Of the rows so far, one a layer: [B, …] with T places. */
   caches: readonly KeyValueCache[]
+  /** The place of the row to write to. */
   at: tf.Tensor // scalar int32
 }

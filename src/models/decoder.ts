@@ -2,7 +2,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Parameter } from '../io/checkpoint.js'
 import {
   attention,
+  groupAttention,
   linear,
+  repeatRows,
   rotaryAngles,
   rotaryLookup,
   rotarySections,
@@ -12,7 +14,7 @@ import {
   type RopeScaling,
   type Rotary,
 } from '../nn/index.js'
-import { astype, dynamicUpdateSlice, scan, typeOf, type TensorTree } from '../xla/index.js'
+import { astype, dynamicUpdateSlice, mapTensors, scan, typeOf, type TensorTree } from '../xla/index.js'
 import type { CausalModel, Features, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
 import type { DecoderConfig } from './decoderConfig.js'
 
@@ -52,6 +54,9 @@ type Angles = { full: Rotary; sliding: Rotary }
 /** Rotated queries [B, T, H, D], rotated keys and values [B, K, T, D] → what heads mix from values [B, T, H·D]. */
 export type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor
 
+/** The same within the layer's window. */
+type WindowedAttend = (...args: [...Parameters<Attend>, window: Pick<AttentionMask, 'window'>]) => tf.Tensor
+
 /** The weight tree. */
 interface DecoderWeights {
   embed_tokens: { weight: tf.Tensor } // [V, C]
@@ -88,19 +93,21 @@ export function decoder<Layer>(
   }
 
   /** What a layer computes with by its kind; which it is, is data where one loop runs through both. */
-  function byKind(sliding: boolean | tf.Tensor, angles: Angles, mask: AttentionMask): [Rotary, AttentionMask] {
-    if (sliding === false) return [angles.full, mask]
-    if (sliding === true) return [angles.sliding, { ...mask, window }]
+  function byKind(sliding: boolean | tf.Tensor, angles: Angles): [Rotary, Pick<AttentionMask, 'window'>] {
+    if (sliding === false) return [angles.full, {}]
+    if (sliding === true) return [angles.sliding, { window }]
     const pick = (slid: tf.Tensor, full: tf.Tensor) => (slid === full ? full : tf.where(sliding, slid, full))
     const rotary = { cos: pick(angles.sliding.cos, angles.full.cos), sin: pick(angles.sliding.sin, angles.full.sin) }
-    return [rotary, { ...mask, window: pick(tf.scalar(window!, 'int32'), tf.scalar(UNBOUNDED, 'int32')) }]
+    return [rotary, { window: pick(tf.scalar(window!, 'int32'), tf.scalar(UNBOUNDED, 'int32')) }]
   }
 
   /** All layers in one loop.
+   * @param attend attention of queries, keys and values as a layer gives them, within the layer's window
    * @param keep what to keep of a layer's keys and values, each [B, K, T, D] */
   function through<Kept extends KeyValueCache | null>(
     w: DecoderWeights,
-    { input_ids, attention_mask, position_ids, segments, features }: TokenInput,
+    { input_ids, position_ids, features }: Omit<TokenInput, 'attention_mask'>,
+    attend: WindowedAttend,
     keep: (keys: tf.Tensor, values: tf.Tensor) => Kept,
     remat: boolean,
   ): { hidden: tf.Tensor; kept: Kept } {
@@ -111,21 +118,30 @@ export function decoder<Layer>(
         : rotaryAngles(positions, D, theta, scaling),
     )
     const body = (x: tf.Tensor, one: { layer: TensorTree; sliding?: tf.Tensor }): [tf.Tensor, Kept] => {
-      const [rotary, mask] = byKind(one.sliding ?? slides[0]!, angles, {
-        causal: true,
-        keyMask: attention_mask,
-        ...(segments && { segments: { q: segments, kv: segments } }),
-      })
+      const [rotary, window] = byKind(one.sliding ?? slides[0]!, angles)
       let kept!: Kept
       const next = parts.layer(x, one.layer as Layer, rotary, (q, k, v) => {
         kept = keep(k, v)
-        return attention(q, k, v, mask, { scale })
+        return attend(q, k, v, window)
       })
       return [next, kept]
     }
     const each = { layer: w.layers, ...(mixed ? { sliding: tf.tensor1d(slides, 'bool') } : {}) }
     const [last, kept] = scan(body, embed(w, input_ids, features), each, { remat })
     return { hidden: finish(w, last), kept }
+  }
+
+  /** Rows in which each token attends to what stands before it. */
+  function causal<Kept extends KeyValueCache | null>(
+    weights: TensorTree,
+    input: TokenInput,
+    keep: (keys: tf.Tensor, values: tf.Tensor) => Kept,
+    remat: boolean,
+  ): { hidden: tf.Tensor; kept: Kept } {
+    const { attention_mask: keyMask, segments } = input
+    const mask = { causal: true, keyMask, ...(segments && { segments: { q: segments, kv: segments } }) }
+    const attend: WindowedAttend = (q, k, v, window) => attention(q, k, v, { ...mask, ...window }, { scale })
+    return through(weightsOf(weights), input, attend, keep, remat)
   }
 
   return {
@@ -136,7 +152,50 @@ export function decoder<Layer>(
     vocabulary: config.vocab_size,
     context: config.max_position_embeddings,
 
-    hidden: (weights, input) => through(weightsOf(weights), input, () => null, gradient_checkpointing).hidden,
+    hidden: (weights, input) => causal(weights, input, () => null, gradient_checkpointing).hidden,
+
+    // A prompt and its G rows lie one after another, P + G·T places: only attention tells them apart.
+    continued(weights, prompts, rows) {
+      const [n, P] = prompts.input_ids.shape as [number, number]
+      const [b, T] = rows.input_ids.shape as [number, number]
+      const G = b / n
+      const [alone, after] = [
+        { causal: true, keyMask: prompts.attention_mask },
+        {
+          causal: true,
+          offset: P,
+          keyMask: tf.concat([repeatRows(prompts.attention_mask, G), rows.attention_mask], 1),
+        },
+      ]
+      const attend: WindowedAttend = (q, k, v, window) => {
+        const [first, rest] = tf.split(q, [P, G * T], 1) as [tf.Tensor, tf.Tensor]
+        const heads = (x: tf.Tensor) => {
+          const [prompt, own] = tf.split(x, [P, G * T], 2) as [tf.Tensor, tf.Tensor] // [N, K, P, D], [N, K, G·T, D]
+          const [, K, , D] = prompt.shape as [number, number, number, number]
+          const apart = tf.reshape(tf.transpose(tf.reshape(own, [n, K, G, T, D]), [0, 2, 1, 3, 4]), [b, K, T, D])
+          return { prompt, whole: tf.concat([repeatRows(prompt, G), apart], 2) } // whole [B, K, P + T, D]
+        }
+        const [keys, values] = [heads(k), heads(v)]
+        const [, , H, D] = q.shape as [number, number, number, number]
+        const ofPrompts = attention(first, keys.prompt, values.prompt, { ...alone, ...window }, { scale }) // [N, P, H·D]
+        const split = tf.reshape(rest, [b, T, H, D])
+        const ofRows = attention(split, keys.whole, values.whole, { ...after, ...window }, { scale }) // [B, T, H·D]
+        return tf.concat([ofPrompts, tf.reshape(ofRows, [n, G * T, H * D])], 1)
+      }
+      const axes = prompts.position_ids!.shape.slice(1, -1) // [], or [A] coordinates, which are one for tokens of a row
+      const behind = tf.tile(tf.reshape(rows.position_ids!, [n, ...axes.map(() => 1), G * T]), [1, ...axes, 1])
+      const longer = (x: tf.Tensor) => tf.pad(x, x.shape.map((_, axis) => [0, axis === 1 ? G * T : 0])) // prettier-ignore
+      const input = {
+        input_ids: tf.concat([prompts.input_ids, tf.reshape(rows.input_ids, [n, G * T])], 1), // [N, P + G·T]
+        position_ids: tf.concat([prompts.position_ids!, behind], -1),
+        ...(prompts.features && { features: mapTensors(prompts.features, longer) }),
+      }
+      const { hidden } = through(weightsOf(weights), input, attend, () => null, gradient_checkpointing)
+      const C = hidden.shape[2]!
+      const last = tf.slice(hidden, [0, P - 1, 0], [n, 1, C])
+      const own = tf.reshape(tf.slice(hidden, [0, P, 0], [n, G * T, C]), [b, T, C])
+      return tf.concat([repeatRows(last, G), own], 1) // [B, 1 + T, C]
+    },
 
     head(weights, hidden) {
       const { lm_head, embed_tokens } = weightsOf(weights)
@@ -146,26 +205,27 @@ export function decoder<Layer>(
 
     prefill(weights, input) {
       const keep = (keys: tf.Tensor, values: tf.Tensor) => ({ keys: turned(keys), values })
-      const { hidden, kept } = through(weightsOf(weights), input, keep, false)
+      const { hidden, kept } = causal(weights, input, keep, false)
       return { hidden, cache: kept }
     },
 
     layersOf: weights => weightsOf(weights).layers,
 
     // Layer by layer, not scanned: each reads its weights and writes its cache where they lie.
-    decode(weights, layers, { input_ids, position_ids, visible, caches, at }) {
+    decode(weights, layers, { input_ids, position_ids, visible, prompts, caches, at }) {
       const w = weightsOf(weights)
+      const offset = tf.add(at, tf.scalar(prompts[0]!.keys.shape[3]!, 'int32'))
       const angles = anglesOf(({ theta, scaling }) => rotaryLookup(position_ids, visible.shape[1]!, D, theta, scaling))
       const written: KeyValueCache[] = []
       const last = layers.reduce<tf.Tensor>(
         (x, layer, i) => {
-          const place = slides[i] ? { causal: true, offset: at } : {} // a window needs it; what is visible came before
-          const [rotary, mask] = byKind(slides[i]!, angles, { ...place, keyMask: visible })
+          const [rotary, window] = byKind(slides[i]!, angles)
+          const mask = { ...window, offset, keyMask: visible } // what is visible came before
           return parts.layer(x, layer as Layer, rotary, (q, k, v) => {
-            const keys = dynamicUpdateSlice(caches[i]!.keys, turned(k), [0, 0, 0, at]) // [B, K, D, S]
-            const values = dynamicUpdateSlice(caches[i]!.values, v, [0, 0, at, 0]) // [B, K, S, D]
+            const keys = dynamicUpdateSlice(caches[i]!.keys, turned(k), [0, 0, 0, at]) // [B, K, D, T]
+            const values = dynamicUpdateSlice(caches[i]!.values, v, [0, 0, at, 0]) // [B, K, T, D]
             written.push({ keys, values })
-            return attention(q, turned(keys), values, mask, { scale })
+            return groupAttention(q, prompts[i]!, { keys, values }, mask, { scale })
           })
         },
         embed(w, input_ids),

@@ -74,16 +74,15 @@ export function dpo<Prompt, Output>(
   const drawn = rewards === null ? pairsPerStep : pairsPerStep / config.pairs_per_prompt
   const draw = drawRows(dataset, config)
 
-  const known = new Map<PromptRow<Prompt>, ReferenceScores>()
+  const known = new Map<PromptRow<Prompt>, [chosen: number, rejected: number]>()
   const given = async ({ position }: Progress): Promise<Batch<PairRows>> => {
     const rows = draw(position, drawn)
-    const ofReference = (side: keyof ReferenceScores) => tf.tensor1d(rows.map(row => known.get(row)![side]))
     return {
       rows: {
-        ...(await encodedPairs(policy, rows, config)),
+        pairs: await encodedPairs(policy, rows, config),
         pairWeight: tf.ones([drawn]),
         ...(config.precompute_ref_log_probs && {
-          reference: { chosen: ofReference('chosen'), rejected: ofReference('rejected') },
+          reference: tf.tensor1d(rows.flatMap(row => known.get(row)!)),
         }),
       },
       drawn,
@@ -94,20 +93,18 @@ export function dpo<Prompt, Output>(
   const onPolicy = async (rewards: WeightedRewards, { step, position, live }: Progress): Promise<Batch<PairRows>> => {
     const rows = draw(position, drawn)
     const { samples, scores, weights, metrics } = await rollout(policy, rows, rewards, config, step, live['weights'])
-    const pairs = rankedPairs(weightedSum(scores, weights), config)
+    const ranked = rankedPairs(weightedSum(scores, weights), config)
     const { outputs, ...rest } = samples.trajectories
-    const [chosen, rejected] = (['chosen', 'rejected'] as const).map(side =>
-      takeRows(
-        outputs,
-        pairs.map(pair => pair[side]),
-      ),
-    ) as [TensorTree, TensorTree]
+    const pairs = takeRows(
+      outputs,
+      ranked.flatMap(({ chosen, rejected }) => [chosen, rejected]),
+    )
     disposeTree([outputs, rest])
     return {
-      rows: { chosen, rejected, pairWeight: tf.tensor1d(pairs.map(pair => (pair.counts ? 1 : 0))) },
+      rows: { pairs, pairWeight: tf.tensor1d(ranked.map(pair => (pair.counts ? 1 : 0))) },
       drawn,
       live: { weights },
-      metrics: { ...metrics, pairs_kept: pairs.filter(pair => pair.counts).length / pairs.length },
+      metrics: { ...metrics, pairs_kept: ranked.filter(pair => pair.counts).length / ranked.length },
     }
   }
 
@@ -133,16 +130,11 @@ export function dpo<Prompt, Output>(
 }
 
 type PairRows = {
-  chosen: TensorTree
-  rejected: TensorTree
-  pairWeight: tf.Tensor
-  /** Precomputed scores under the reference [B]. */
-  reference?: { chosen: tf.Tensor; rejected: tf.Tensor }
-}
-
-interface ReferenceScores {
-  chosen: number
-  rejected: number
+  /** What `policy.score` takes, 2·B rows: chosen and rejected of a pair side by side. */
+  pairs: TensorTree
+  pairWeight: tf.Tensor // [B]
+  /** Precomputed scores under the reference [2·B]. */
+  reference?: tf.Tensor
 }
 
 async function encodedPairs<Prompt, Output>(
@@ -151,14 +143,18 @@ async function encodedPairs<Prompt, Output>(
   { max_length, truncation_mode }: TruncationConfig,
 ) {
   const pairs = rows as readonly PairRow<Prompt, Output>[]
-  const encoded = (side: 'chosen' | 'rejected') =>
-    policy.encode(
-      pairs.map(row => row.prompt),
-      pairs.map(row => row[side]),
-      { max_length, truncation_mode },
-    )
-  return { chosen: await encoded('chosen'), rejected: await encoded('rejected') }
+  return policy.encode(
+    pairs.flatMap(row => [row.prompt, row.prompt]),
+    pairs.flatMap(row => [row.chosen, row.rejected]),
+    { max_length, truncation_mode },
+  )
 }
+
+/** Chosen and rejected lie side by side; where long rows lose their beginning, each loses what it is longer. */
+const pairsOf = ({ max_length, truncation_mode }: TruncationConfig) => ({
+  group: 2,
+  samePrompt: max_length === null || truncation_mode === 'keep_start',
+})
 
 /** Each row of a data set of pairs with its scores under the reference.
  * @throws Error if scores are drawn at random, as those of flows */
@@ -166,11 +162,14 @@ async function* referenceScores<Prompt, Output>(
   policy: Policy<Prompt, Output>,
   dataset: readonly PromptRow<Prompt>[],
   size: number,
-  truncation: TruncationConfig,
-): AsyncGenerator<[PromptRow<Prompt>, ReferenceScores]> {
-  const program = jit((weights: Weights, rows: TensorTree, key: tf.Tensor) => policy.score(weights, rows, key).score, {
-    name: 'reference',
-  })
+  config: TruncationConfig,
+): AsyncGenerator<[PromptRow<Prompt>, [chosen: number, rejected: number]]> {
+  const program = jit(
+    (weights: Weights, rows: TensorTree, key: tf.Tensor) => policy.score(weights, rows, key, pairsOf(config)).score,
+    {
+      name: 'reference',
+    },
+  )
   const scores = async (rows: TensorTree, seed: number) => {
     const key = random.key(seed)
     const result = program(policy.reference, rows, key)
@@ -180,29 +179,30 @@ async function* referenceScores<Prompt, Output>(
   }
   for (let start = 0; start < dataset.length; start += size) {
     const rows = dataset.slice(start, start + size)
-    const { chosen, rejected } = await encodedPairs(policy, rows, truncation)
-    const [c, r] = [await scores(chosen, 0), await scores(rejected, 0)]
-    if (start === 0 && (await scores(chosen, 1)).some((score, i) => score !== c[i]))
+    const pairs = await encodedPairs(policy, rows, config)
+    const found = await scores(pairs, 0) // [2·B]
+    if (start === 0 && (await scores(pairs, 1)).some((score, i) => score !== found[i]))
       throw new Error(
         'dpo: precompute_ref_log_probs: this policy draws its scores at random, anew at each step. Leave it out.',
       )
-    disposeTree([chosen, rejected])
-    for (const [i, row] of rows.entries()) yield [row, { chosen: c[i]!, rejected: r[i]! }]
+    disposeTree(pairs)
+    for (const [i, row] of rows.entries()) yield [row, [found[2 * i]!, found[2 * i + 1]!]]
   }
 }
 
 function pairLoss(policy: Policy, config: DpoConfig): LossFunction<PairRows> {
-  return ({ reference }, { chosen, rejected, pairWeight, reference: known }, key) => {
-    // One key for all four: where scores are drawn at random (a flow's noise and time), both sides share the draw.
-    const refChosen = known?.chosen ?? policy.score(reference!, chosen, key).score
-    const refRejected = known?.rejected ?? policy.score(reference!, rejected, key).score
+  const sides = (x: tf.Tensor) => tf.unstack(tf.reshape(x, [-1, 2]), 1) as [chosen: tf.Tensor, rejected: tf.Tensor]
+  return ({ reference }, { pairs, pairWeight, reference: known }, key) => {
+    // One key for policy and reference: where scores are drawn at random (a flow's noise and time), they share the draw.
+    const scored = (weights: Weights) => policy.score(weights, pairs, key, pairsOf(config)) // [2·B]
+    const [refChosen, refRejected] = sides(known ?? scored(reference!).score)
     return weights => {
-      const [c, r] = [policy.score(weights, chosen, key), policy.score(weights, rejected, key)]
-      const lengths = { chosenLength: c.length, rejectedLength: r.length }
-      const batch = { chosen: c.score, rejected: r.score, refChosen, refRejected, ...lengths, pairWeight }
+      const { score, length } = scored(weights)
+      const [[chosen, rejected], [chosenLength, rejectedLength]] = [sides(score), sides(length)]
+      const batch = { chosen, rejected, refChosen, refRejected, chosenLength, rejectedLength, pairWeight }
       const { loss, metrics } = dpoLoss(batch, config)
       const normalizer = tf.sum(pairWeight)
-      return { sum: tf.mul(loss, normalizer), normalizer, tokens: tf.add(tf.sum(c.length), tf.sum(r.length)), metrics }
+      return { sum: tf.mul(loss, normalizer), normalizer, tokens: tf.sum(length), metrics }
     }
   }
 }

@@ -222,15 +222,16 @@ function telling(
 type PolicyGradientRows = { trajectories: TensorTree; advantages: tf.Tensor }
 
 function policyGradientLoss(policy: Policy, config: PolicyGradientConfig): LossFunction<PolicyGradientRows> {
+  const group = commonDivisor(config.per_device_train_batch_size, config.num_generations) // of a part of the batch
   return ({ reference }, { trajectories: tree, advantages }, _key, { numItems }) => {
     const trajectories = tree as unknown as Trajectories
     const { logProbs: oldLogProbs, finished } = trajectories
     const mask = config.mask_truncated_completions
       ? tf.mul(trajectories.mask, tf.expandDims(finished, 1))
       : trajectories.mask // [B, T]
-    const ofReference = reference && policy.evaluate(reference, trajectories)
+    const ofReference = reference && policy.evaluate(reference, trajectories, { group })
     return (weights: Weights) => {
-      const evaluation = policy.evaluate(weights, trajectories, { entropy: true })
+      const evaluation = policy.evaluate(weights, trajectories, { entropy: true, group })
       const { logProbs, entropy, mean, std } = evaluation
       const flow = {
         ...(mean && std && ofReference?.mean && { kl: flowKl(mean, ofReference.mean, std) }),
@@ -257,5 +258,7 @@ function guarded({ logProbs, mean, std, stepSize }: Evaluation, trajectories: Tr
     advantages: tf.div(tf.expandDims(advantages, 1), stepSize), // [B, T]
   }
 }
+
+const commonDivisor = (a: number, b: number): number => (b === 0 ? a : commonDivisor(b, a % b))
 
 const sum = (values: readonly number[]): number => values.reduce((total, v) => total + v, 0)

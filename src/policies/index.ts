@@ -3,5 +3,5 @@ export { bucket, LanguagePolicy, type LanguageSampleOptions, type Prompt, type T
 export type { VisionPrompt } from './visionPrompts.js'
 export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
 export type { Message } from '../io/tokenizer.js'
-export type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+export type { Evaluation, Grouped, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
 export { scorePairs, type PairScores } from './scorePairs.js'

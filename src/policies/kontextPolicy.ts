@@ -18,14 +18,8 @@ import {
   type LoraConfig,
   type TextFeatures,
 } from '../models/index.js'
-import {
-  FLOW_STEPS,
-  flowMatchSigmas,
-  flowRollout,
-  repeatRows,
-  type FlowPlan,
-  type StepRows,
-} from '../sampling/index.js'
+import { repeatRows } from '../nn/index.js'
+import { FLOW_STEPS, flowMatchSigmas, flowRollout, type FlowPlan, type StepRows } from '../sampling/index.js'
 import { astype, copy, disposeTree, mapTensors, random, start, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
@@ -228,16 +222,22 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
     return { ...(await this.#conditions(prompts, DEFAULTS.guidance_scale)), latents }
   }
 
-  /** −½·mean‖v − u‖², averaged over `score_draws` draws of noise and of a logit-normal noise level: the same for rows of the same
-   * index wherever the key is the same, as for both sides of a pair. */
-  score(weights: Weights, outputs: TensorTree, key: tf.Tensor): { score: tf.Tensor; length: tf.Tensor } {
+  /** −½·mean‖v − u‖², averaged over `score_draws` draws of noise and of a logit-normal noise level: the same for the rows of a
+   * group, such as both sides of a pair. */
+  score(
+    weights: Weights,
+    outputs: TensorTree,
+    key: tf.Tensor,
+    { group = 1 } = {},
+  ): { score: tf.Tensor; length: tf.Tensor } {
     return tf.tidy(() => {
       const rows = outputs as FlowRows
       const D = this.#settings.score_draws
       const [B, P, C] = rows.latents.shape as [number, number, number]
       const [a, b] = random.split(key) as [tf.Tensor, tf.Tensor]
-      const noise = random.normal(a, [B * D, P, C])
-      const sigma = tf.sigmoid(random.normal(b, [B * D]))
+      const N = B / group
+      const noise = tf.reshape(repeatRows(random.normal(a, [N, D, P, C]), group), [B * D, P, C])
+      const sigma = tf.reshape(repeatRows(tf.sigmoid(random.normal(b, [N, D])), group), [B * D])
       const at = tf.reshape(sigma, [-1, 1, 1])
       const clean = astype(repeatRows(rows.latents, D), 'f32')
       const noisy = tf.add(tf.mul(clean, tf.sub(1, at)), tf.mul(noise, at))

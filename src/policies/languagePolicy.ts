@@ -14,11 +14,20 @@ import {
   type Seen,
   type TokenInput,
 } from '../models/index.js'
-import { entropy, tokenLogProbs } from '../nn/index.js'
-import { generate, positionsOf, repeatRows, type Drawn } from '../sampling/index.js'
+import { entropy, repeatRows, tokenLogProbs } from '../nn/index.js'
+import { generate, positionsOf, type Drawn } from '../sampling/index.js'
 import { copy, disposeTree, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
-import type { EncodeOptions, Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+import type {
+  EncodeOptions,
+  Evaluation,
+  Grouped,
+  Policy,
+  SampleOptions,
+  Samples,
+  Trajectories,
+  Weights,
+} from './policy.js'
 import { expanded, isVisionPrompt, lookedAt, marked, picturesOf, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
 
 /** Text as it stands, or a conversation that goes through the chat template; with pictures, for a model that sees. */
@@ -207,11 +216,11 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     }
   }
 
-  evaluate(weights: Weights, trajectories: Trajectories, options: { entropy?: boolean } = {}): Evaluation {
+  evaluate(weights: Weights, trajectories: Trajectories, options: { entropy?: boolean } & Grouped = {}): Evaluation {
     return tf.tidy(() => {
       const rows = trajectories.outputs as TokenRows
       const { mask } = trajectories
-      const logits = tf.div(this.#completionLogits(weights, rows), tf.reshape(rows.temperature, [-1, 1, 1])) // [B, T, V]
+      const logits = tf.div(this.#completionLogits(weights, rows, options), tf.reshape(rows.temperature, [-1, 1, 1])) // [B, T, V]
       const logProbs = tf.mul(tokenLogProbs(logits, rows.completion_ids), mask) // [B, T]
       return { logProbs, mask, ...(options.entropy ? { entropy: tf.mul(entropy(logits), mask) } : {}) }
     })
@@ -282,11 +291,16 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return Promise.resolve({ outputs, mask, finished, logProbs })
   }
 
-  score(weights: Weights, outputs: TensorTree): { score: tf.Tensor; length: tf.Tensor } {
+  score(
+    weights: Weights,
+    outputs: TensorTree,
+    _key?: tf.Tensor,
+    grouped: Grouped = {},
+  ): { score: tf.Tensor; length: tf.Tensor } {
     return tf.tidy(() => {
       const rows = outputs as TokenRows
       const mask = tf.cast(rows.loss_mask ?? rows.completion_mask, 'float32') // [B, T]
-      const logProbs = tokenLogProbs(this.#completionLogits(weights, rows), rows.completion_ids) // [B, T]
+      const logProbs = tokenLogProbs(this.#completionLogits(weights, rows, grouped), rows.completion_ids) // [B, T]
       return { score: tf.sum(tf.mul(logProbs, mask), 1), length: tf.sum(mask, 1) }
     })
   }
@@ -322,18 +336,45 @@ export class LanguagePolicy implements Policy<Prompt, string> {
 
   #whole = ({ trainable, frozen }: Weights): TensorTree => overlay(frozen, trainable)
 
-  /** Logits of the completion's tokens: position i sees the prompt and the completion before i. */
-  #completionLogits(weights: Weights, rows: TokenRows): tf.Tensor {
+  /** Logits of the completion's tokens [B, T, V]: position i sees the prompt and the completion before i. The prompt of a group is
+   * read once. */
+  #completionLogits(weights: Weights, rows: TokenRows, { group = 1, samePrompt = true }: Grouped): tf.Tensor {
+    const readers = samePrompt ? group : 1 // rows that one reading of a prompt serves
     const whole = this.#whole(weights)
-    const attention_mask = tf.concat([rows.prompt_mask, rows.completion_mask], 1) // [B, P + T]
-    const [B, P, T] = [rows.prompt_ids.shape[0], rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
+    const [B, T] = rows.completion_ids.shape as [number, number]
+    if (rows.packed) return this.model.head(whole, this.#packedHidden(whole, rows))
+    const read = Math.max(T - 1, 1) // the last token is only predicted
+    const before = (x: tf.Tensor) => tf.slice(x, [0, 0], [B, read])
+    const prompt_mask = firstRows(rows.prompt_mask, readers) // [N, P]
+    const sight = rows.sight && mapTensors(rows.sight, t => firstRows(t, readers))
+    const starts = rows.sight ? tf.expandDims(rows.sight.next, 1) : tf.sum(rows.prompt_mask, 1, true) // [B, 1]
+    const attention_mask = before(rows.completion_mask)
+    const hidden = this.model.continued(
+      whole,
+      {
+        input_ids: firstRows(rows.prompt_ids, readers),
+        attention_mask: prompt_mask,
+        position_ids: sight?.position_ids ?? positionsOf(prompt_mask),
+        ...(sight && { features: sight.features }),
+      },
+      {
+        input_ids: before(rows.completion_ids),
+        attention_mask,
+        position_ids: tf.add(starts, positionsOf(attention_mask)),
+      },
+    )
+    return this.model.head(whole, tf.slice(hidden, [0, 0, 0], [B, T, hidden.shape[2]!]))
+  }
+
+  /** Hidden states before each of the completion's tokens [B, T, C], of rows that hold several of a data set. */
+  #packedHidden(whole: TensorTree, rows: TokenRows): tf.Tensor {
+    const [P, T] = [rows.prompt_ids.shape[1]!, rows.completion_ids.shape[1]!]
     const hidden = this.model.hidden(whole, {
       input_ids: tf.concat([rows.prompt_ids, rows.completion_ids], 1),
-      attention_mask,
-      ...(rows.packed ??
-        (rows.sight ? continued(rows.sight, rows.completion_mask) : { position_ids: positionsOf(attention_mask) })),
+      attention_mask: tf.concat([rows.prompt_mask, rows.completion_mask], 1),
+      ...rows.packed,
     }) // [B, P + T, C]
-    return this.model.head(whole, tf.slice(hidden, [0, P - 1, 0], [B, T, hidden.shape[2]!])) // [B, T, V]
+    return tf.slice(hidden, [0, P - 1, 0], [-1, T, -1])
   }
 
   /** The number of tokens that hold the first stop string; all, if there is none. */
@@ -511,16 +552,11 @@ function programsOf(model: CausalModel) {
   }
 }
 
-/** What rows see, and where their tokens are, with completions behind the prompts. */
-function continued({ features, position_ids, next }: SightRows, completionMask: tf.Tensor) {
-  const [B, T] = completionMask.shape as [number, number]
-  const places = tf.add(tf.expandDims(next, 1), positionsOf(completionMask)) // [B, T]
-  const behind = tf.tile(tf.reshape(places, [B, 1, T]), [1, position_ids.shape[1]!, 1]) // [B, 3, T]
-  const longer = (x: tf.Tensor) => tf.pad(x, x.shape.map((_, axis) => [0, axis === 1 ? T : 0])) // prettier-ignore
-  return {
-    position_ids: tf.concat([position_ids, behind], 2), // [B, 3, P + T]
-    features: { values: longer(features.values), there: longer(features.there) },
-  }
+/** The first of each `group` rows side by side. */
+function firstRows(x: tf.Tensor, group: number): tf.Tensor {
+  const [B, ...rest] = x.shape as [number, ...number[]]
+  const groups = tf.reshape(x, [B / group, group, -1])
+  return tf.reshape(tf.slice(groups, [0, 0, 0], [-1, 1, -1]), [B / group, ...rest])
 }
 
 /** Completions that end sooner, in place of those given. Their tokens stay, behind the mask. */

@@ -12,7 +12,7 @@ export interface Policy<Prompt = unknown, Output = unknown> {
   /** Draws `num_generations` outputs a prompt with the current weights. */
   sample(prompts: readonly Prompt[], options: SampleOptions): Promise<Samples<Output>>
   /** Log-probabilities of stored trajectories under the given weights: pure and differentiable, callable inside `jit`. */
-  evaluate(weights: Weights, trajectories: Trajectories, options?: { entropy?: boolean }): Evaluation
+  evaluate(weights: Weights, trajectories: Trajectories, options?: { entropy?: boolean } & Grouped): Evaluation
   /** Turns given outputs (a data set's rows) into the static-shape tree that `score` and `evaluate` take. Options are about tokens; policies
    * that have none pass over them. */
   encode(
@@ -28,7 +28,12 @@ export interface Policy<Prompt = unknown, Output = unknown> {
   /** How likely stored outputs are, for pairs and supervised training: pure and differentiable, callable inside `jit`.
    * @returns score [B]: Σ log-prob over the completion (tokens) or −½·mean‖v−u‖² (flows, (t, noise) drawn from `key`);
    * length [B]: tokens of the completion, or 1 */
-  score(weights: Weights, outputs: TensorTree, key: tf.Tensor): { score: tf.Tensor; length: tf.Tensor }
+  score(
+    weights: Weights,
+    outputs: TensorTree,
+    key: tf.Tensor,
+    options?: Grouped,
+  ): { score: tf.Tensor; length: tf.Tensor }
   /** An independent policy that starts from the same weights, or from given trainable ones, such as a run's average; frozen weights are
    * shared. */
   fork(trainable?: TensorTree): Policy<Prompt, Output>
@@ -47,6 +52,14 @@ export interface EncodeOptions {
   assistant_only_loss?: boolean
   /** How many of the rows lie behind one another in each row of the result; they do not see each other. Default one each. */
   packs?: readonly number[]
+}
+
+/** How rows go together. */
+export interface Grouped {
+  /** So many rows side by side have the same prompt, which need be read but once, and share what is drawn at random. Default 1. */
+  group?: number
+  /** Whether the prompts of a group are the same, token by token: not where rows were cut at their beginning. Default true. */
+  samePrompt?: boolean
 }
 
 export interface Weights {

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { CausalModel } from '../models/index.js'
+import { repeatRows } from '../nn/index.js'
 import { constrain, mapTensors, type Mesh, type Spec } from '../xla/index.js'
 
 /* Where a model's weights and rows lie on a mesh. Its axis `data` divides the rows of a batch, `model` the matrices of each layer.
@@ -66,8 +67,18 @@ export function withRowsDivided(model: CausalModel, mesh: Mesh): CausalModel {
   return {
     ...model,
     hidden: (weights, input) => model.hidden(weights, mapTensors(input, rows)),
+    // Prompts are read more than once, where that divides them.
+    continued(weights, prompts, branches) {
+      const [N, B] = [prompts.input_ids.shape[0], branches.input_ids.shape[0]]
+      const copies = divisorsOf(B / N).find(times => (N * times) % ways === 0) ?? 1
+      const copied = mapTensors(prompts, x => rows(repeatRows(x, copies)))
+      return model.continued(weights, copied, mapTensors(branches, rows))
+    },
     prefill: (weights, input) => model.prefill(weights, mapTensors(input, rows)),
     decode: (weights, layers, step) =>
       model.decode(weights, layers, { ...step, input_ids: rows(step.input_ids), visible: rows(step.visible) }),
   }
 }
+
+/** Ascending. */
+const divisorsOf = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter(d => n % d === 0)

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { repeatRows } from '../nn/index.js'
 import { jit, mapTensors, random, scan, type TensorTree } from '../xla/index.js'
 import { cpsStep, sdeStep, type FlowStep, type FlowStepResult } from './flowSteps.js'
-import { repeatRows } from './repeatRows.js'
 
 /* Letters: n prompts, G generations, B = n·G rows, S random steps, P tokens of C numbers. */
 

@@ -1,10 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { CausalModel, Features, KeyValueCache } from '../models/index.js'
-import { tokenLogProbs } from '../nn/index.js'
-import { disposeTree, dynamicUpdateSlice, jit, random, unstack, whileLoop, type TensorTree } from '../xla/index.js'
+import { repeatRows, tokenLogProbs } from '../nn/index.js'
+import {
+  astype,
+  disposeTree,
+  dynamicUpdateSlice,
+  jit,
+  random,
+  typeOf,
+  unstack,
+  whileLoop,
+  type TensorTree,
+} from '../xla/index.js'
 import { drawTokens } from './drawTokens.js'
 import { keepLikely } from './keepLikely.js'
-import { repeatRows } from './repeatRows.js'
 
 /** Left-padded prompts. */
 export type Prompts = {
@@ -56,7 +65,7 @@ export type Drawn = {
   finished: tf.Tensor // [B] float32
 }
 
-/** Makes a model's sampling program: the prompts are read once, their cache repeated for the generations, and one
+/** Makes a model's sampling program: the prompts are read once, all generations attend to their one cache, and one
  * loop draws a token a row until every row has ended. The noise of row b at step t depends on (key, t, b) alone.
  *
  * One compiled program for each shape of the prompts and each plan. */
@@ -81,7 +90,7 @@ export type Generate = (weights: TensorTree, prompts: Prompts, draw: Draw, plan:
 type State = Drawn & {
   step: tf.Tensor // int32 scalar
   logits: tf.Tensor // [B, V], of the next token
-  caches: KeyValueCache[] // a layer; S = P + T places
+  caches: KeyValueCache[] // a layer; T places
   used: tf.Tensor // [B, V], 1 for tokens of the prompt and the completion so far; [B, 0] where none are penalized
 }
 
@@ -102,11 +111,13 @@ function run(
   const { next, ...input } = prompts
   const { hidden, cache } = model.prefill(weights, { position_ids: positionsOf(promptMask), ...input })
   const last = tf.squeeze(tf.slice(hidden, [0, P - 1, 0], [n, 1, hidden.shape[2]!]), [1]) // [N, C]
-  const seen = tf.cast(tf.pad(repeatRows(promptMask, G, 0), rightPad(2, 1, T)), 'float32') // [B, P + T]
-  const starts = repeatRows(next ?? lengths, G, 0) // [B], position of the first new token
+  const seen = tf.cast(tf.concat([repeatRows(promptMask, G), tf.zeros([B, T], 'int32')], 1), 'float32') // [B, P + T]
+  const starts = repeatRows(next ?? lengths, G) // [B], position of the first new token
   const places = tf.range(0, P + T, 1, 'int32') // [P + T]
-  const make = (x: tf.Tensor, axis: number) => tf.unstack(tf.pad(repeatRows(x, G, 1), rightPad(5, axis, T)))
-  const [keys, values] = [make(cache.keys, 4), make(cache.values, 3)] // L × [B, K, D, P + T], L × [B, K, P + T, D]
+  const values = tf.unstack(cache.values) // L × [N, K, P, D]
+  const promptCaches = tf.unstack(cache.keys).map((keys, l) => ({ keys, values: values[l]! }))
+  const [, K, , D] = values[0]!.shape as [number, number, number, number]
+  const empty = (shape: number[]) => astype(tf.zeros(shape), typeOf(cache.keys))
 
   const final = whileLoop<State>(
     ({ step, finished }) => tf.logicalAnd(tf.less(step, T), tf.less(tf.min(finished), 1)),
@@ -123,8 +134,9 @@ function run(
         input_ids: tf.expandDims(token, 1),
         position_ids: tf.expandDims(tf.add(starts, step), 1),
         visible: tf.maximum(seen, tf.cast(fresh, 'float32')), // [B, P + T]
+        prompts: promptCaches,
         caches,
-        at,
+        at: step,
       })
       return {
         step: tf.add(step, tf.scalar(1, 'int32')),
@@ -139,10 +151,10 @@ function run(
     },
     {
       step: tf.scalar(0, 'int32'),
-      logits: repeatRows(model.head(weights, last), G, 0), // [B, V]
-      caches: keys.map((k, l) => ({ keys: k, values: values[l]! })),
+      logits: repeatRows(model.head(weights, last), G), // [B, V]
+      caches: promptCaches.map(() => ({ keys: empty([B, K, D, T]), values: empty([B, K, T, D]) })),
       used: plan.penalized
-        ? repeatRows(tokensOf(prompts.input_ids, promptMask, model.vocabulary), G, 0)
+        ? repeatRows(tokensOf(prompts.input_ids, promptMask, model.vocabulary), G)
         : tf.zeros([B, 0]),
       tokens: tf.fill([B, T], plan.pad, 'int32'),
       logProbs: tf.zeros([B, T]),
@@ -185,9 +197,6 @@ function tokensOf(ids: tf.Tensor, mask: tf.Tensor, vocabulary: number): tf.Tenso
 export function positionsOf(attentionMask: tf.Tensor): tf.Tensor {
   return tf.maximum(tf.sub(tf.cumsum(attentionMask, 1), tf.scalar(1, 'int32')), tf.scalar(0, 'int32'))
 }
-
-const rightPad = (rank: number, axis: number, by: number): [number, number][] =>
-  Array.from({ length: rank }, (_, i) => [0, i === axis ? by : 0])
 
 const isOneOf = (token: tf.Tensor, ids: readonly number[]): tf.Tensor =>
   tf.cast(

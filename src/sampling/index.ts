@@ -3,5 +3,4 @@ export { FLOW_STEPS, flowRollout, type FlowDrawn, type FlowPlan, type StepRows }
 export { cpsStep, sdeStep, type FlowStep, type FlowStepResult } from './flowSteps.js'
 export { eulerStep, flowMatchSigmas } from './flowMatchEuler.js'
 export { generate, positionsOf, type Draw, type Drawn, type Plan, type Prompts } from './generate.js'
-export { repeatRows } from './repeatRows.js'
 export { keepLikely } from './keepLikely.js'

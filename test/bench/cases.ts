@@ -26,6 +26,10 @@ export type Case = {
       type: 'f32' | 'bf16'
       greedy: boolean
     }
+  /** A step of `grpo` on a model directory: completions drawn, scored, one update of all weights. Prompts and completions in tokens. */
+  | { kind: 'grpo'; model: Qwen2Config; prompts: number; generations: number; prompt: number; completion: number }
+  /** A step of `dpo`, with the reference's scores. */
+  | { kind: 'dpo'; model: Qwen2Config; pairs: number; prompt: number; completion: number }
   /** A step of GRPO of data/models/tiny-kontext: pictures drawn and scored, one update. */
   | { kind: 'edit'; rows: number; group: number; steps: number; window: number }
 )
@@ -58,6 +62,7 @@ const small = (vocab_size: number): Qwen2Config => ({ ...shared, vocab_size, hid
 
 const train = { kind: 'train', runs: 2, model: sixLayers, rows: 4, tokens: 128 } as const
 const decode = { kind: 'decode', runs: 2, model: sixLayers, rows: 8, prompt: 64, tokens: 128 } as const
+const texts = { prompt: 64, completion: 48 } as const
 const decodeSmall = { kind: 'decode', runs: 3, rows: 64, prompt: 64, tokens: 128, type: 'f32' } as const
 
 export const CASES: readonly Case[] = [
@@ -76,5 +81,9 @@ export const CASES: readonly Case[] = [
   { name: 'decode-small', ...decodeSmall, model: small(1024), greedy: false },
   { name: 'decode-small-greedy', ...decodeSmall, model: small(1024), greedy: true },
   { name: 'decode-small-32k', ...decodeSmall, model: small(32000), greedy: false },
+  { name: 'grpo-tiny', kind: 'grpo', runs: 5, model: small(1024), prompts: 8, generations: 8, ...texts },
+  { name: 'grpo-6layer', kind: 'grpo', runs: 2, model: sixLayers, prompts: 2, generations: 8, ...texts },
+  { name: 'dpo-tiny', kind: 'dpo', runs: 5, model: small(1024), pairs: 32, ...texts },
+  { name: 'dpo-6layer', kind: 'dpo', runs: 3, model: sixLayers, pairs: 4, ...texts },
   { name: 'edit-grpo', kind: 'edit', runs: 5, rows: 144, group: 12, steps: 6, window: 3 },
 ]

@@ -46,6 +46,7 @@ const PROGRAMS: Partial<Record<Subject, Program>> = {
   rewardlab: { command: rewardlab, measures: () => true },
   ...(!alone && {
     PyTorch: peer('peer_pytorch.py', ['copy', 'matmul', 'call', 'chain', 'train', 'decode', 'edit']),
+    TRL: peer('peer_trl.py', ['grpo', 'dpo']),
     JAX: peer('peer_jax.py', ['copy', 'matmul', 'call', 'chain', 'step', 'trace', 'train']),
   }),
   // Our train step on tfjs's own binding, kernel after kernel, where `npm run setup:tensorflow` has made it.

@@ -2,7 +2,7 @@ import os from 'node:os'
 import type { Case, CaseOf, Measured } from './cases.js'
 
 /** Who is measured, in the order of the columns; TensorFlow only where it is set up. */
-const SUBJECTS = ['rewardlab', 'PyTorch', 'JAX', 'TensorFlow'] as const
+const SUBJECTS = ['rewardlab', 'PyTorch', 'JAX', 'TRL', 'TensorFlow'] as const
 export type Subject = (typeof SUBJECTS)[number]
 
 /** What was found in one case. */
@@ -40,10 +40,11 @@ export function summary({ work, measured, failures }: Result): string {
  * @param rounds processes a subject and case */
 export function page(results: readonly Result[], load: number, rounds: number): string {
   const subjects = SUBJECTS.filter(s => results.some(({ measured }) => measured[s]))
+  const peers = ['PyTorch', 'JAX', 'TRL'] as const
   const versions = new Set(results.flatMap(({ measured }) => Object.values(measured).map(m => m.versions)))
   const table = (columns: string[], rows: string[][]) =>
     [columns, columns.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')
-  const models = results.filter(({ work }) => work.kind === 'train' || work.kind === 'decode')
+  const models = results.filter(({ work }) => 'model' in work)
   const failures = results.flatMap(({ work, failures }) => failures.map(f => `- ${work.name}, ${f.split('\n')[0]}`))
   return `# Benchmarks
 
@@ -54,13 +55,12 @@ A cell is the best and, in brackets, the median of the runs, which come from ${r
 process is not counted. Ratios are of best times: below 1 we are faster.
 
 ${table(
-  ['case', 'what', ...subjects, 'ours / PyTorch', 'ours / JAX'],
+  ['case', 'what', ...subjects, ...peers.map(peer => `ours / ${peer}`)],
   results.map(({ work, measured }) => [
     work.name,
     described(work),
     ...subjects.map(s => cell(work, measured[s])),
-    ratio(measured.rewardlab, measured.PyTorch),
-    ratio(measured.rewardlab, measured.JAX),
+    ...peers.map(peer => ratio(measured.rewardlab, measured[peer])),
   ]),
 )}
 
@@ -70,7 +70,10 @@ ${table(
   donated state.
 - Decoding counts reading the prompt; no row ends early. Sampling is from the whole softmax, ours returns the tokens' log-probs too. PyTorch is
   transformers' \`generate\` with its default cache. GB/s: bytes of weights and of the cache so far that a token must read, beside \`copy\` for what the machine can do.
-- The GRPO step draws pictures by the SDE, decodes them, scores each by SSIM to a target and does one AdamW update of all weights of the transformer, all in float32. PyTorch's is
+- The GRPO step of a language model is that of \`grpo\` on a model directory: completions drawn, decoded, rewarded by their length, one AdamW update of all weights; the
+  DPO step that of \`dpo\`, the reference's scores included. TRL is its GRPOTrainer and DPOTrainer. All in float32, without gradient checkpointing, which is not the
+  default of either, and faster; fresh weights, so that hardly a completion ends before its bound.
+- The GRPO step of the editor draws pictures by the SDE, decodes them, scores each by SSIM to a target and does one AdamW update of all weights of the transformer, all in float32. PyTorch's is
   eager, with diffusers' pipeline and transformer and SSIM as average pooling. Parts are of the best run.
 - The call of a jitted step is timed until it returns, with its inputs ready, while the program runs on.
 
@@ -108,12 +111,16 @@ function described(work: Case): string {
       return `train step, ${layers(work)}, ${work.rows} × ${work.tokens} tokens, ${work.type}`
     case 'decode':
       return `${work.greedy ? 'greedy' : 'sampled'}, ${layers(work)}, ${work.rows} × ${work.tokens} tokens after ${work.prompt}, ${work.type}`
+    case 'grpo':
+      return `GRPO step, ${layers(work)}, ${work.prompts} × ${work.generations} completions of ${work.completion} tokens after ${work.prompt}, f32`
+    case 'dpo':
+      return `DPO step, ${layers(work)}, ${work.pairs} pairs of ${work.completion} tokens after ${work.prompt}, f32`
     case 'edit':
       return `GRPO step of tiny-kontext, ${work.rows} pictures in groups of ${work.group}, ${work.steps} denoising steps, ${work.window} of them trained on`
   }
 }
 
-const layers = ({ model }: CaseOf<'train' | 'decode'>) =>
+const layers = ({ model }: CaseOf<'train' | 'decode' | 'grpo' | 'dpo'>) =>
   `${model.num_hidden_layers} layers ${model.hidden_size} wide, vocabulary ${model.vocab_size}`
 
 function cell(work: Case, found: Measured | undefined): string {
@@ -133,6 +140,8 @@ function cell(work: Case, found: Measured | undefined): string {
     case 'trace':
       return both('ms', s => (1e3 * s).toPrecision(3)) + note
     case 'train':
+    case 'grpo':
+    case 'dpo':
     case 'edit':
       return both('s', s => s.toFixed(2)) + note
     case 'decode': {

@@ -1,15 +1,20 @@
 /* Our side of the benchmark: measures the case given as JSON in the first argument and prints one line of JSON. A Chrome trace is
  * written to the file that a second argument names. */
 import assert from 'node:assert/strict'
+import { existsSync, rmSync } from 'node:fs'
+import { copyFile, mkdtemp, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { editScenes } from '../../src/datasets/index.js'
-import { initQwen2, qwen2 } from '../../src/models/qwen2.js'
+import { TOKENIZER_FILES } from '../../src/io/tokenizer.js'
+import { saveMerged } from '../../src/models/index.js'
+import { initQwen2, qwen2, type Qwen2Config } from '../../src/models/qwen2.js'
 import { gatedMlp, linear, rmsNorm, rotaryAngles, rotate, tokenLogProbs } from '../../src/nn/index.js'
 import { adamw, adamwState, type AdamwState } from '../../src/optimizers/adamw.js'
-import { grpo } from '../../src/optimizers/index.js'
+import { dpo, grpo, type Row, type Run } from '../../src/optimizers/index.js'
 import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
-import { loadKontextPolicy } from '../../src/policies/index.js'
+import { loadKontextPolicy, loadPolicy, type LanguagePolicy } from '../../src/policies/index.js'
 import { ssim, weighted } from '../../src/rewards/index.js'
 import { generate } from '../../src/sampling/index.js'
 import {
@@ -198,6 +203,31 @@ const measures: Measures = {
     return { seconds, parameters, note: counted[seconds.indexOf(Math.min(...seconds))]!.note }
   },
 
+  async grpo({ model, prompts, generations, prompt, completion, runs }) {
+    const rows = Array.from({ length: prompts * (runs + 1) }, (_, i) => ({ prompt: text(i, prompt) }))
+    const rewards = weighted({ length: [({ completions }) => completions.map(c => (c as string).length), 1] })
+    return trained(model, policy =>
+      grpo(policy, rows, rewards, {
+        max_steps: runs + 1,
+        per_device_train_batch_size: prompts * generations,
+        num_generations: generations,
+        max_completion_length: completion,
+        learning_rate: 1e-5,
+      }),
+    )
+  },
+
+  async dpo({ model, pairs, prompt, completion, runs }) {
+    const rows = Array.from({ length: pairs * (runs + 1) }, (_, i) => ({
+      prompt: text(i, prompt),
+      chosen: text(i + 1, completion - 1), // and the token that ends it
+      rejected: text(i + 2, completion - 1),
+    }))
+    return trained(model, policy =>
+      dpo(policy, rows, { max_steps: runs + 1, per_device_train_batch_size: pairs, learning_rate: 1e-5 }),
+    )
+  },
+
   async decode({ model: config, rows, prompt, tokens, type, greedy, runs }) {
     const weights = await draw(config, type)
     const input_ids = tf.randomUniform([rows, prompt], 0, config.vocab_size, 'int32', 0)
@@ -221,6 +251,36 @@ const measures: Measures = {
 }
 
 type State<W extends TensorTree> = AdamwState<W> & { weights: W }
+
+/** Steps of a run on a policy that was loaded from a directory, after one that does not count: it compiles. */
+async function trained(config: Qwen2Config, run: (policy: LanguagePolicy) => Run): Promise<Found> {
+  const policy = await loadPolicy(await directory(config), { gradient_checkpointing: false }) // as the peer
+  const parameters = countOf(policy.weights.trainable)
+  const before = { ...stats() }
+  const rows: Row[] = []
+  for await (const row of run(policy)) rows.push(row)
+  const seconds = rows.slice(1).map(({ step_time }) => step_time as number)
+  return { seconds, parameters, loss: rows[0]!['loss'] as number, ...since(before) }
+}
+
+/** A model directory with fresh weights, the shipped model's tokenizer and its special tokens. */
+async function directory(config: Qwen2Config): Promise<string> {
+  const [from, to] = [join(packageRoot(), 'data/models/tiny-qwen2'), await mkdtemp(join(tmpdir(), 'bench-'))]
+  for (const file of TOKENIZER_FILES) if (existsSync(join(from, file))) await copyFile(join(from, file), join(to, file))
+  const weights = await draw(config, 'f32')
+  await saveMerged(join(to, 'model.safetensors'), weights, qwen2(config))
+  disposeTree(weights)
+  const ends = { eos_token_id: 511, pad_token_id: 509 }
+  await writeFile(
+    join(to, 'config.json'),
+    JSON.stringify({ model_type: 'qwen2', hidden_act: 'silu', ...config, ...ends }),
+  )
+  process.on('exit', () => rmSync(to, { recursive: true }))
+  return to
+}
+
+/** A text of so many tokens. */
+const text = (i: number, tokens: number): string => '7Q?~'[i % 4]!.repeat(tokens)
 
 /** Fresh weights in an element type. */
 async function draw(config: CaseOf<'train'>['model'], type: Type): Promise<TensorTree> {

@@ -16,6 +16,7 @@ import {
   saveAdapter,
   type CausalModel,
 } from '../../src/models/index.js'
+import { repeatRows } from '../../src/nn/index.js'
 import { loadPolicy } from '../../src/policies/index.js'
 import { overlay } from '../../src/policies/overlay.js'
 import { generate, positionsOf } from '../../src/sampling/generate.js'
@@ -116,6 +117,40 @@ describe('decoders', function () {
         const values = (await found.data()).filter((_, i) => i % STRIDE === 0)
         assert.ok(apart(values, await stored(`${name}.logits`)) < PARITY)
         disposeTree([weights, found])
+      })
+
+      it('reads a prompt once for the rows that follow it, with the values and the gradient of whole rows', async () => {
+        const { values, gradients } = tf.tidy(() => {
+          const [n, P] = rows.input_ids.shape as [number, number]
+          const [G, T] = [3, 5]
+          const more = tf.randomUniform([n * G, T], 5, model.vocabulary, 'int32', 7)
+          const after = tf.tensor2d(Array.from({ length: n * G }, (_, b) => Array.from({ length: T }, (_, t) => +(t <= b % T))), undefined, 'int32') // prettier-ignore
+          const attention_mask = tf.concat([repeatRows(rows.attention_mask, G), after], 1)
+          const position_ids = positionsOf(attention_mask)
+          const part = (x: tf.Tensor, from: number, size: number) => tf.slice(x, [0, from], [-1, size])
+          const first = part(position_ids, 0, P)
+          const prompts = { ...rows, position_ids: tf.gather(first, tf.range(0, n * G, G, 'int32')) }
+          const tails = { input_ids: more, attention_mask: after, position_ids: part(position_ids, P, T) }
+          const whole = { input_ids: tf.concat([repeatRows(rows.input_ids, G), more], 1), attention_mask, position_ids }
+          const counted = tf.expandDims(tf.concat([tf.ones([n * G, 1]), tf.cast(after, 'float32')], 1), 2)
+          const leaves = tensorsOf(weights)
+          const both = [
+            (w: TensorTree) => model.continued(w, prompts, tails),
+            (w: TensorTree) => tf.slice(model.hidden(w, whole), [0, P - 1, 0], [-1, T + 1, -1]),
+          ].map(hidden => (w: TensorTree) => tf.mul(hidden(w), counted)) // [B, 1 + T, C]
+          const slopes = both.map(f =>
+            tf.grads((...x) => tf.mean<tf.Scalar>(tf.square(f(withTensors(weights, x)))))(leaves),
+          )
+          return {
+            values: both.map(f => f(weights)),
+            gradients: slopes.map(grads => tf.concat(grads.map(g => tf.reshape(g, [-1])))),
+          }
+        }) as unknown as Record<'values' | 'gradients', [tf.Tensor, tf.Tensor]>
+        for (const [found, wanted] of [values, gradients]) {
+          const expected = await wanted.data()
+          assert.ok(apart(await found.data(), expected) < 1e-5 * Math.max(...expected.map(Math.abs)))
+        }
+        disposeTree([values, gradients])
       })
 
       it('agrees under other configurations', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-cpu'
-import { attention, type AttentionMask, type AttentionOptions } from '../../src/nn/index.js'
+import { attention, groupAttention, repeatRows, type AttentionMask, type AttentionOptions } from '../../src/nn/index.js'
 import { astype, disposeTree, jit, scan, start, typeOf, type ArgumentTree } from '../../src/xla/index.js'
 import { checkGradient, close, noise, values } from './numbers.js'
 
@@ -137,6 +137,28 @@ describe('attention', function () {
       await checkGradient(x => run(q, k, x), noise(7, [1, 1, 2, 1]))
     })
   }
+
+  it('reads keys that a group shares once, as if each row had them', async () => {
+    const [n, G, K, H, D, P, T] = [2, 3, 2, 4, 8, 5, 4]
+    const q = noise(1, [n * G, 1, H, D])
+    const [sharedKeys, sharedValues] = [noise(2, [n, K, P, D]), noise(3, [n, K, P, D])]
+    const [keys, values_] = [noise(4, [n * G, K, T, D]), noise(5, [n * G, K, T, D])]
+    const whole = (shared: tf.Tensor, own: tf.Tensor) => tf.concat([repeatRows(shared, G), own], 2)
+    const turned = (x: tf.Tensor) => tf.transpose(x, [0, 1, 3, 2])
+    const keyMask = tf.cast(tf.greater(noise(6, [n * G, P + T]), -0.7), 'int32')
+    for (const mask of [{ keyMask }, { keyMask, causal: true, offset: P + 2, window: 6 }]) {
+      const found = groupAttention(
+        q,
+        { keys: turned(sharedKeys), values: sharedValues },
+        { keys: turned(keys), values: values_ },
+        mask,
+      )
+      close(
+        await values(found),
+        await values(attention(q, whole(sharedKeys, keys), whole(sharedValues, values_), mask)),
+      )
+    }
+  })
 
   it('takes the blockwise form for long sequences', () => {
     const shapes = (t: number) => {

@@ -118,6 +118,10 @@ describe('KontextPolicy', function () {
     assert.deepEqual(await score(1), await score(1))
     assert.notDeepEqual(await score(1), await score(2))
     for (const x of await score(1)) assert.ok(x < 0)
+    const twice = await policy.encode([prompts[0]!, prompts[0]!], [picture(3), picture(3)])
+    const scored = async (group: number) => numbers(policy.score(policy.weights, twice, random.key(1), { group }).score)
+    const [[a, b], [c, d]] = [await scored(2), await scored(1)]
+    assert.ok(Math.abs(a! - b!) < 1e-6 && Math.abs(c! - d!) > 1e-6, `${a} ${b}, alone ${c} ${d}`)
   })
 
   const args = {

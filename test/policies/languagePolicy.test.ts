@@ -10,6 +10,8 @@ import { fixture } from '../models/fixture.js'
 
 const PARITY = 1e-4 // float32 against PyTorch's float32, and prefill with a cache against one pass
 
+type Scored = ReturnType<LanguagePolicy['score']>
+
 interface Expected {
   prompts: string[]
   messages: { role: string; content: string }[]
@@ -248,6 +250,17 @@ describe('LanguagePolicy', () => {
       const together = policy.score(policy.weights, policy.encode(prompts, outputs))
       const alone = policy.score(policy.weights, policy.encode(prompts.slice(0, 1), outputs.slice(0, 1)))
       assert.ok(Math.abs((await values(together.score))[0]! - (await values(alone.score))[0]!) < PARITY)
+    })
+
+    it('reads the prompt of a group once, with the log-probs that rows have alone', async () => {
+      const rows = policy.encode(['ab', 'ab', 'c d e', 'c d e'], ['f', 'g h i', 'j', 'k l'])
+      const [alone, grouped] = [1, 2].map(group => policy.score(policy.weights, rows, undefined, { group })) as [
+        Scored,
+        Scored,
+      ]
+      assert.ok(apart(await values(grouped.score), await values(alone.score)) < PARITY)
+      assert.deepEqual(await values(grouped.length), await values(alone.length))
+      disposeTree([rows, alone, grouped])
     })
 
     it('refuses rows that do not fit', () => {

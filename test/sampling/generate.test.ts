@@ -15,6 +15,7 @@ const bigram = (vocabulary: number): CausalModel => {
     vocabulary,
     context: 100,
     hidden: (table, { input_ids }) => look(table as tf.Tensor, input_ids),
+    continued: (table, prompts, rows) => look(table as tf.Tensor, tf.concat([prompts.input_ids, rows.input_ids], 1)), // one row each
     head: (_, hidden) => hidden,
     prefill: (table, { input_ids }) => {
       const empty = rows(input_ids, input_ids.shape[1]!)
