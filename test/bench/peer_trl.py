@@ -1,6 +1,7 @@
 """TRL's side of the benchmark, eager on all cores: measures the case given as JSON and prints one line of JSON."""
 
 import contextlib
+import copy
 import sys
 import tempfile
 import time
@@ -49,7 +50,8 @@ def dpo(work):
     ]
     model = build(work)
     args = DPOConfig(per_device_train_batch_size=work["pairs"], **shared(work))
-    return measured(work, model, DPOTrainer(model, args=args, train_dataset=dataset(rows, work), processing_class=tokenizer))
+    reference = copy.deepcopy(model).requires_grad_(False)
+    return measured(work, model, DPOTrainer(model, reference, args=args, train_dataset=dataset(rows, work), processing_class=tokenizer))
 
 
 def shared(work):
