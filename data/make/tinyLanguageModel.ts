@@ -2,8 +2,7 @@
  *
  *   node dist/data/make/tinyLanguageModel.js NAME [--steps 500] [--seed 1] [--out data/models/NAME]
  *
- * NAME is tiny-qwen2, tiny-qwen2-french or tiny-gemma3, which replies in sentences; the last two have not been trained yet, and none of their weights
- * are shipped. Pre-training rows carry faults on purpose (corruptedReplies):
+ * NAME is tiny-qwen2, tiny-qwen2-french or tiny-gemma3, which replies in sentences. Pre-training rows carry faults on purpose (corruptedReplies):
  * wrong format, wrong operation, wrong result. That leaves room for reinforcement learning, which here mends the choice of operation and the
  * format; the arithmetic facts are seen in pre-training.
  * Deviations from common practice: Muon on the block matrices, AdamW elsewhere; prompt tokens weigh 0.1; rows of plain equations
