@@ -16,7 +16,16 @@ const text = (...path: string[]) => readFile(join(...path), 'utf8')
 async function pretrain(name: string): Promise<{ losses: string[]; sha256: string }> {
   const out = join(dir, name)
   const make = join(root, 'dist/data/make/tinyLanguageModel.js')
-  const { code, stdout, stderr } = await node([make, 'tiny-qwen2', '--steps', String(STEPS), '--seed', '1', '--out', out])
+  const { code, stdout, stderr } = await node([
+    make,
+    'tiny-qwen2',
+    '--steps',
+    String(STEPS),
+    '--seed',
+    '1',
+    '--out',
+    out,
+  ])
   assert.equal(code, 0, stderr)
   const { sha256 } = JSON.parse(await text(out, 'manifest.json')) as { sha256: string }
   return { losses: [...stdout.matchAll(/loss ([\d.]+)/g)].map(match => match[1]!), sha256 }

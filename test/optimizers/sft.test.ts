@@ -50,10 +50,7 @@ describe('sft', function () {
     }
     assert.equal(run.rows.length, 12)
     assert.equal(sft(new LettersPolicy(), rows, args).state.ema, undefined)
-    assert.throws(
-      () => sft(policy, rows, { ...args, ema_decay: 1 }),
-      /ema_decay is 1, needs a number in \[0, 1\)/,
-    )
+    assert.throws(() => sft(policy, rows, { ...args, ema_decay: 1 }), /ema_decay is 1, needs a number in \[0, 1\)/)
   })
 
   it('passes over the data set num_train_epochs times, in the order given without shuffle', async () => {
