@@ -60,6 +60,7 @@ export async function estimateTraining(experiment: Experiment): Promise<Training
 }
 
 /** What a method's loss takes, in the shapes of the longest rows.
+ * @param B rows of a batch; for DPO, pairs
  * @param T tokens of completions, where they are drawn
  * @returns and how many tokens a row has at most */
 function batchOf(
@@ -68,31 +69,31 @@ function batchOf(
   { optimizer, args }: ExperimentConfig,
   B: number,
   T?: number,
-) {
-  // prettier-ignore
-  const sides = optimizer === 'sft' || T !== undefined ? ['completion'] : ['chosen', 'rejected']
-  const tokens = sides.map(column => {
-    const few = [...longest(rows, 'prompt'), ...longest(rows, column), ...longest(rows, 'messages')]
-    const prompts = few.map(row => (row['prompt'] ?? []) as Prompt)
-    const outputs = few.map(row => (T === undefined ? (row[column] ?? row['messages']) : '') as string)
-    const encoded = policy.encode(prompts, outputs, T === undefined ? (args as EncodeOptions) : {})
-    const whole = mapTensors(encoded, t => tf.fill([B, ...t.shape.slice(1)], 0, t.dtype as 'int32'))
-    disposeTree(encoded)
-    const drawn = () => tf.fill([B, T!], 0, 'int32')
-    return T === undefined ? whole : { ...whole, completion_ids: drawn(), completion_mask: drawn() }
-  })
-  const lengths = tokens.map(({ prompt_ids, completion_ids }) => prompt_ids.shape[1]! + completion_ids.shape[1]!)
-  return { rows: rowsOf(optimizer, tokens, B), longest: Math.max(...lengths) }
+): { rows: TensorTree; longest: number } {
+  const columns = optimizer === 'sft' || T !== undefined ? ['completion'] : ['chosen', 'rejected']
+  const few = ['prompt', 'messages', ...columns].flatMap(column => longest(rows, column))
+  const given = few.flatMap(row => columns.map(column => ({ row, output: T === undefined ? (row[column] ?? row['messages']) : '' }))) // prettier-ignore
+  const encoded = policy.encode(
+    given.map(({ row }) => (row['prompt'] ?? []) as Prompt),
+    given.map(({ output }) => output as string),
+    T === undefined ? (args as EncodeOptions) : {},
+  )
+  const size = optimizer === 'dpo' ? 2 * B : B
+  const whole = mapTensors(encoded, t => tf.fill([size, ...t.shape.slice(1)], 0, t.dtype as 'int32'))
+  disposeTree(encoded)
+  const drawn = () => tf.fill([size, T!], 0, 'int32')
+  const outputs = T === undefined ? whole : { ...whole, completion_ids: drawn(), completion_mask: drawn() }
+  const tokens = outputs.prompt_ids.shape[1]! + outputs.completion_ids.shape[1]!
+  return { rows: rowsOf(optimizer, outputs, B), longest: tokens }
 }
 
-function rowsOf(optimizer: string, [first, second]: readonly TokenRows[], B: number): TensorTree {
-  const outputs = first!
+function rowsOf(optimizer: string, outputs: TokenRows, B: number): TensorTree {
   const [each, perToken] = [tf.ones([B]), tf.cast(outputs.completion_mask, 'float32')]
   switch (optimizer) {
     case 'sft':
       return { outputs }
     case 'dpo':
-      return { chosen: outputs, rejected: second!, pairWeight: each }
+      return { pairs: outputs, pairWeight: each }
     default:
       return { trajectories: { outputs, logProbs: perToken, mask: perToken, finished: each }, advantages: each }
   }

@@ -37,7 +37,14 @@ describe('training configs', () => {
       'args.max_steps=3',
       'args.beta=1e-2',
     ])
-    assert.deepEqual(config.dataset, { name: 'arithmetic', limit: null, size: 40, seed: 1, split: 'train' })
+    assert.deepEqual(config.dataset, {
+      name: 'arithmetic',
+      limit: null,
+      size: 40,
+      seed: 1,
+      language: 'en',
+      split: 'train',
+    })
     assert.deepEqual(config.rewards, { correct: { use: 'exactAnswer', weight: 1, timeout: 600, score: 2 } })
     assert.deepEqual([config.args['max_steps'], config.args['beta'], config.args['epsilon']], [3, 0.01, 0.2])
     assert.deepEqual(rewards!.names, ['correct'])

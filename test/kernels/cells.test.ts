@@ -387,7 +387,10 @@ describe('cells', function () {
         (await inspect("import { gr|po } from 'rewardlab/optimizers'"))!,
         /^function grpo.*\n\nTrains a policy/,
       )
-      assert.match((await inspect('await loadPol|icy("x")'))!, /loadPolicy\(dir: string.*\n\nLoads a model directory/)
+      assert.match(
+        (await inspect('await loadPol|icy("x")'))!,
+        /loadPolicy\(name: string.*\n\nLoads a model in Hugging Face's layout/,
+      )
       assert.equal(await inspect('// not|hing'), undefined)
     })
   })

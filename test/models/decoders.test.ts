@@ -139,7 +139,10 @@ describe('decoders', function () {
             (w: TensorTree) => tf.slice(model.hidden(w, whole), [0, P - 1, 0], [-1, T + 1, -1]),
           ].map(hidden => (w: TensorTree) => tf.mul(hidden(w), counted)) // [B, 1 + T, C]
           const slopes = both.map(f =>
-            tf.grads((...x) => tf.mean<tf.Scalar>(tf.square(f(withTensors(weights, x)))))(leaves),
+            tf.grads((...x) => {
+              const w = withTensors(weights, x)
+              return tf.mean<tf.Scalar>(tf.square(model.head(w, f(w)))) // of all weights, an untied head among them
+            })(leaves),
           )
           return {
             values: both.map(f => f(weights)),
