@@ -63,7 +63,8 @@ describe('sharding of a policy', function () {
     })
     run.dispose()
     policy.dispose()
-    assert.deepEqual(memory()!.devices, before, 'all memory is returned')
+    const after = memory()!.devices // less, where something of an earlier test was collected meanwhile
+    assert.ok(after.every((held, i) => held <= before[i]!), `all memory is returned: ${after.join()}, before ${before.join()}`) // prettier-ignore
     return { numbers: run.rows.flatMap(row => [row['loss'] as number, row['grad_norm'] as number]), bytes }
   }
 
