@@ -1,11 +1,11 @@
 import { join } from 'node:path'
-import * as tf from '@tensorflow/tfjs-core'
+import type * as tf from '@tensorflow/tfjs-core'
 import { loadWeights, openCheckpoint, withoutPrefix, type Parameter, type WeightType } from '../io/checkpoint.js'
 import { modelDirectory } from '../io/hub.js'
 import { readFields, type Fields } from '../io/json.js'
 import type { TensorTree } from '../xla/index.js'
-import type { CausalModel } from './causalModel.js'
 import { autoencoderKl, autoencoderKlConfig } from './autoencoderKl.js'
+import { causalForward } from './causalForward.js'
 import { clipText, clipTextConfig, clipVision, clipVisionConfig } from './clip.js'
 import { clipModel, clipModelConfig } from './clipModel.js'
 import { fluxTransformer, fluxTransformerConfig } from './fluxTransformer.js'
@@ -119,27 +119,5 @@ function forwardModel(fields: Fields): ForwardModel | null {
       return t5Encoder(t5Config(fields))
     default:
       return fields.fail(field, `one of ${FORWARD_CLASSES}`)
-  }
-}
-
-/** A causal language model's logits of whole rows. */
-export function causalForward(model: CausalModel): ForwardModel {
-  const tokens = { type: 'int32', shape: ['rows', 'tokens'] } as const
-  return {
-    architecture: model.architecture,
-    parameters: model.parameters,
-    layers: model.layers,
-    ignored: model.ignored,
-    inputs: {
-      input_ids: { ...tokens, below: model.vocabulary },
-      attention_mask: { ...tokens, optional: true },
-      position_ids: { ...tokens, optional: true },
-    },
-    forward(weights, { input_ids, attention_mask, position_ids }) {
-      const ids = input_ids!
-      const mask = attention_mask ?? tf.ones(ids.shape, 'int32') // without a mask, every token counts
-      const hidden = model.hidden(weights, { input_ids: ids, attention_mask: mask, position_ids })
-      return { logits: model.head(weights, hidden) }
-    },
   }
 }

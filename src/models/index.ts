@@ -8,6 +8,7 @@ export {
   type ClipVisionConfig,
 } from './clip.js'
 export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js'
+export { causalForward } from './causalForward.js'
 export type { CausalModel, DecodeStep, Features, KeyValueCache, TokenInput } from './causalModel.js'
 export type { DecoderConfig, LayerType } from './decoderConfig.js'
 export { gemma3, gemma3Config, gemma3Language, type Gemma3Config } from './gemma3.js'
@@ -15,14 +16,7 @@ export { llama, llamaConfig, mistral, mistralConfig, type LlamaConfig } from './
 export { loadCausalModel } from './loadCausalModel.js'
 export { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'
 export { fluxTransformer, fluxTransformerConfig, type FluxTransformerConfig } from './fluxTransformer.js'
-export {
-  FORWARD_CLASSES,
-  causalForward,
-  loadForwardModel,
-  type ForwardInput,
-  type ForwardModel,
-  type Loaded,
-} from './forwardModel.js'
+export { FORWARD_CLASSES, loadForwardModel, type ForwardInput, type ForwardModel, type Loaded } from './forwardModel.js'
 export {
   PREFERRED_KONTEXT_RESOLUTIONS,
   decodeLatents,

@@ -7,7 +7,7 @@ import { Fields, readFields } from '../io/json.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
 import { rowLengths } from '../nn/index.js'
-import { dequantizeNf4, disposeTree, isNf4, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
+import { dequantizeNf4, disposeTree, isNf4, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 import type { ForwardModel } from './forwardModel.js'
@@ -91,10 +91,13 @@ const MAGNITUDE = 'lora_magnitude_vector'
 
 /** The lengths of the rows of a matrix, or of those of all layers, 4-bit ones a layer at a time. */
 function magnitudes(weight: TensorTree): tf.Tensor {
-  if (!isNf4(weight)) return tf.tidy(() => rowLengths(weight as tf.Tensor))
-  if (weight.packed.rank === 2) return tf.tidy(() => rowLengths(dequantizeNf4(weight)))
-  const layers = Array.from({ length: weight.packed.shape[0] }, (_, l) => mapTensors(weight, t => tf.unstack(t)[l]!))
-  return tf.tidy(() => tf.stack(layers.map(magnitudes)))
+  return tf.tidy(() => {
+    if (!isNf4(weight)) return rowLengths(weight as tf.Tensor)
+    if (weight.packed.rank === 2) return rowLengths(dequantizeNf4(weight))
+    const [packed, absmax, nested_absmax, offset] = [weight.packed, weight.absmax, weight.nested_absmax, weight.offset].map(t => tf.unstack(t)) // prettier-ignore
+    const layers = packed!.map((_, l) => ({ packed: packed![l]!, absmax: absmax![l]!, nested_absmax: nested_absmax![l]!, offset: offset![l]! })) // prettier-ignore
+    return tf.stack(layers.map(magnitudes))
+  })
 }
 
 /** Reads an adapter: of a language model in PEFT's layout, adapter_config.json and adapter_model.safetensors; of a part of a pipeline

@@ -1,23 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core'
+import { causalForward } from './causalForward.js'
 import type { CausalModel, Features } from './causalModel.js'
 import type { ForwardModel } from './forwardModel.js'
 import { featuresOf, ropeIndex, seenBy, type Grid, type Seen, type Sight, type Vision } from './vision.js'
 
 /** A vision-language model's logits of whole rows. Without `mm_token_type_ids` tokens have plain positions, as in transformers 5. */
 export function visionForward(model: CausalModel, vision: Vision): ForwardModel {
-  const tokens = { type: 'int32', shape: ['rows', 'tokens'] } as const
-  const given = { ...tokens, optional: true } as const
+  const plain = causalForward(model)
   const patches = (rows: string) => ({ type: 'float32', shape: [rows, vision.patch], optional: true }) as const
   const grids = (rows: string) => ({ type: 'int32', shape: [rows, 3], optional: true }) as const
   return {
-    architecture: model.architecture,
-    parameters: model.parameters,
-    layers: model.layers,
-    ignored: model.ignored,
+    ...plain,
     inputs: {
-      input_ids: { ...tokens, below: model.vocabulary },
-      attention_mask: given,
-      mm_token_type_ids: given,
+      ...plain.inputs,
+      mm_token_type_ids: { type: 'int32', shape: ['rows', 'tokens'], optional: true },
       position_ids: { type: 'int32', shape: [3, 'rows', 'tokens'], optional: true },
       pixel_values: patches('patches'),
       image_grid_thw: grids('images'),

@@ -1,5 +1,6 @@
 export { KontextPolicy, loadKontextPolicy, type FlowRows, type FlowSampleOptions, type ImagePrompt, type KontextPolicyOptions } from './kontextPolicy.js' // prettier-ignore
-export { bucket, LanguagePolicy, type LanguageSampleOptions, type Prompt, type TokenRows } from './languagePolicy.js'
+export { LanguagePolicy, type LanguageSampleOptions } from './languagePolicy.js'
+export { bucket, type Prompt, type TokenRows } from './tokenRows.js'
 export type { VisionPrompt } from './visionPrompts.js'
 export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
 export type { Message } from '../io/tokenizer.js'
