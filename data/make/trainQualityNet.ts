@@ -10,10 +10,13 @@ import {
 } from '../../src/datasets/index.js'
 import { rankCorrelation } from '../../src/metrics/index.js'
 import {
+  atypicality,
   initQualityNet,
+  normed,
   qualityFeatures,
   qualityLoss,
   type FeatureNorm,
+  type Typical,
   type QualityNetConfig,
 } from '../../src/models/qualityNet.js'
 import type { ForwardModel } from '../../src/models/forwardModel.js'
@@ -33,6 +36,7 @@ const BATCH = 64
 const FEATURE_NOISE = 0.5 // in deviations of the feature, at first; none in the end
 const CLEAN_SHARE = 1 / 6
 const ADAM = { adam_beta1: 0.9, adam_beta2: 0.98, adam_epsilon: 1e-8, weight_decay: 1e-3, max_grad_norm: 1 }
+const RIDGE = 3e-3 // of the covariance of features, whose variance is about 1
 const RATE = 3e-3
 const WARMUP = 20
 
@@ -93,7 +97,9 @@ export async function trainQualityNet(
     if (report && (step % 50 === 49 || step === steps - 1)) report(step + 1, (await next.loss.data())[0]!)
     disposeTree([inputs, next.loss])
   }
-  await fixNorm(weights, graded, order)
+  const drawn = (from: readonly GradedPicture[]) => Array.from({ length: 32 * BATCH }, () => order.pick(from))
+  await fixNorm(weights, drawn(graded), order)
+  await fixTypical(weights, drawn(clean), drawn(faulty), order)
   return weights
 }
 
@@ -122,17 +128,76 @@ const update = jit(
 )
 
 /** Sets the norm, which in training is each batch's, to that of many pictures. */
-async function fixNorm(weights: TensorTree, graded: readonly GradedPicture[], order: Rng): Promise<void> {
-  const some = Array.from({ length: 16 * BATCH }, () => order.pick(graded))
+async function fixNorm(weights: TensorTree, pictures: readonly GradedPicture[], order: Rng): Promise<void> {
+  const own = weights as { norm: TensorTree }
+  const all = await featuresOf(weights, pictures, order)
+  disposeTree(own.norm)
+  own.norm = tf.tidy(() => normOf(tf.moments(all, [0, 1])))
+  all.dispose()
+}
+
+/** Sets where the features of pictures without faults lie, and what strength of a fault a distance from there tells. */
+async function fixTypical(
+  weights: TensorTree,
+  clean: readonly GradedPicture[],
+  faulty: readonly GradedPicture[],
+  order: Rng,
+): Promise<void> {
+  const own = weights as { norm: FeatureNorm; typical: Typical }
+  const [known, damaged] = [await featuresOf(weights, clean, order), await featuresOf(weights, faulty, order)]
+  const [there, elsewhere] = [normed(known, own.norm), normed(damaged, own.norm)] // [pictures, 3, F]
+  const { mean, covariance } = tf.tidy(() => {
+    const rows = tf.reshape(there, [-1, there.shape[2]!])
+    const mean = tf.mean(rows, 0)
+    const centred = tf.sub(rows, mean)
+    return { mean, covariance: tf.div(tf.matMul(centred, centred, true), rows.shape[0]) }
+  })
+  const F = mean.size
+  const whitening = tf.tensor2d(whiteningOf(await covariance.data(), F), [F, F])
+  const distances = await tf.tidy(() => atypicality({ mean, whitening }, tf.concat([there, elsewhere]))).data()
+  const { slope, offset } = lineThrough([...distances], [...clean, ...faulty].map(g => g.strength)) // prettier-ignore
+  disposeTree([known, damaged, there, elsewhere, covariance, own.typical])
+  own.typical = { mean, whitening, slope: tf.tensor1d([slope]), offset: tf.tensor1d([offset]) }
+}
+
+/** The inverse of the Cholesky factor of a covariance [F, F], to whose diagonal a little is added. */
+function whiteningOf(covariance: ArrayLike<number>, F: number): Float32Array {
+  const factor = Array.from({ length: F }, () => new Float64Array(F))
+  const inverse = Array.from({ length: F }, () => new Float64Array(F))
+  for (let i = 0; i < F; i++) {
+    for (let j = 0; j <= i; j++) {
+      let left = covariance[i * F + j]! + (i === j ? RIDGE : 0)
+      for (let k = 0; k < j; k++) left -= factor[i]![k]! * factor[j]![k]!
+      factor[i]![j] = i === j ? Math.sqrt(left) : left / factor[j]![j]!
+    }
+    for (let j = 0; j <= i; j++) {
+      let left = i === j ? 1 : 0
+      for (let k = j; k < i; k++) left -= factor[i]![k]! * inverse[k]![j]!
+      inverse[i]![j] = left / factor[i]![i]!
+    }
+  }
+  return Float32Array.from(inverse.flatMap(row => [...row]))
+}
+
+/** Least squares. */
+function lineThrough(x: readonly number[], y: readonly number[]): { slope: number; offset: number } {
+  const mean = (values: readonly number[]) => values.reduce((sum, v) => sum + v, 0) / values.length
+  const [mx, my] = [mean(x), mean(y)]
+  const slope = mean(x.map((v, i) => (v - mx) * (y[i]! - my))) / mean(x.map(v => (v - mx) ** 2))
+  return { slope, offset: my - slope * mx }
+}
+
+/** Features of a piece of each picture [pictures, 3, F]. */
+async function featuresOf(weights: TensorTree, graded: readonly GradedPicture[], order: Rng): Promise<tf.Tensor> {
   const parts: tf.Tensor[] = []
-  for (let i = 0; i < some.length; i += BATCH) {
-    const pictures = crops(some.slice(i, i + BATCH), order)
+  for (let i = 0; i < graded.length; i += BATCH) {
+    const pictures = crops(graded.slice(i, i + BATCH), order)
     parts.push(await features.async(weights, pictures))
     pictures.dispose()
   }
-  const norm = tf.tidy(() => normOf(tf.moments(tf.concat(parts), [0, 1])))
-  disposeTree([parts, (weights as { norm: TensorTree }).norm])
-  Object.assign((weights as { norm: TensorTree }).norm, norm)
+  const all = tf.concat(parts)
+  disposeTree(parts)
+  return all
 }
 
 const features = jit(qualityFeatures, { name: 'qualityFeatures' })

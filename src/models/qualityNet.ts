@@ -23,6 +23,17 @@ interface QualityNetWeights {
   norm: FeatureNorm // [F]
   hidden: Linear // [hidden, F]
   embedding: Linear // [embedding, hidden]
+  typical: Typical
+}
+
+/** Where the normed features of pictures without faults lie, and what distance from there tells. */
+export type Typical = {
+  mean: tf.Tensor // [F]
+  /** Makes features of such pictures uncorrelated, of deviation 1. */
+  whitening: tf.Tensor // [F, F]
+  /** The strength of a fault as a line over the logarithm of the distance. */
+  slope: tf.Tensor // [1]
+  offset: tf.Tensor // [1]
 }
 
 /** Mean and deviation of features. */
@@ -46,17 +57,21 @@ export function qualityNetConfig(fields: Fields): QualityNetConfig {
  * Each colour channel is looked at by itself with the same weights: its values, their compressed Laplacian and how flat
  * each place is go through three convolutions. Features are the mean and the logarithm of the deviation of every map over all places,
  * the shares of places by tone, and by how much each of these differs from its mean over the channels: exposure moves the tones of all
- * channels, a colour cast moves them apart. Quality is 1 less the distance, in an embedding of these, from where pictures without
- * faults lie: a fault of another kind than those trained on moves a picture away from there as well. */
+ * channels, a colour cast moves them apart. Quality is 1 less the strength of the fault: 0.8 of it a distance in an embedding of these,
+ * trained on faults of known strength, and 0.2 the Mahalanobis distance from pictures without faults, since a fault of a kind that was
+ * not trained on moves a picture away from those as well. */
 export function qualityNet(config: QualityNetConfig): ForwardModel {
   return {
     architecture: 'QualityNet',
     parameters: qualityNetParameters(config),
     inputs: { pixel_values: { type: 'float32', shape: ['images', 3, 'height', 'width'] } },
     forward(weights, { pixel_values }) {
-      const { norm } = weights as unknown as QualityNetWeights
+      const { norm, typical } = weights as unknown as QualityNetWeights
       const features = qualityFeatures(weights, tf.transpose(pixel_values!, [0, 2, 3, 1]))
-      return { quality: tf.clipByValue(tf.sub(1, qualityLoss(weights, features, norm)), 0, 1) }
+      const trained = qualityLoss(weights, features, norm)
+      const untypical = strengthOf(typical, atypicality(typical, normed(features, norm)))
+      const strength = tf.add(tf.mul(trained, 1 - UNTYPICAL), tf.mul(untypical, UNTYPICAL))
+      return { quality: tf.clipByValue(tf.sub(1, strength), 0, 1) }
     },
   }
 }
@@ -86,11 +101,27 @@ export function qualityFeatures(weights: TensorTree, pictures: tf.Tensor): tf.Te
  * @returns [B], trained to be the strength of the fault */
 export function qualityLoss(weights: TensorTree, features: tf.Tensor, norm: FeatureNorm, noise?: tf.Tensor): tf.Tensor {
   const w = weights as unknown as QualityNetWeights
-  const exact = tf.div(tf.sub(features, norm.mean), norm.deviation)
-  const normed = noise ? tf.add(exact, noise) : exact
-  const embedded = linear(silu(linear(normed, w.hidden)), w.embedding) // [B, 3, embedding]
+  const exact = normed(features, norm)
+  const embedded = linear(silu(linear(noise ? tf.add(exact, noise) : exact, w.hidden)), w.embedding) // [B, 3, embedding]
   return tf.sqrt(tf.add(tf.mean(tf.square(embedded), [1, 2]), 1e-6))
 }
+
+export const normed = (features: tf.Tensor, { mean, deviation }: FeatureNorm): tf.Tensor =>
+  tf.div(tf.sub(features, mean), deviation)
+
+/** Logarithm of the Mahalanobis distance from pictures without faults.
+ * @param features [B, 3, F], normed
+ * @returns [B] */
+export function atypicality({ mean, whitening }: Pick<Typical, 'mean' | 'whitening'>, features: tf.Tensor): tf.Tensor {
+  const white = linear(tf.sub(features, mean), { weight: whitening })
+  return tf.mul(tf.log(tf.add(tf.mean(tf.square(white), [1, 2]), 1e-6)), 0.5)
+}
+
+/** The strength of a fault that makes a picture so untypical, 0 … 1. */
+const strengthOf = ({ slope, offset }: Typical, distance: tf.Tensor): tf.Tensor =>
+  tf.clipByValue(tf.add(tf.mul(distance, slope), offset), 0, 1)
+
+const UNTYPICAL = 0.2 // share of the quality
 
 /** Filters 3 × 3: the Laplacian, and the central differences along rows and columns. */
 const DERIVATIVES = [0, -1, 0, -1, 4, -1, 0, -1, 0, 0, 0, 0, -0.5, 0, 0.5, 0, 0, 0, 0, -0.5, 0, 0, 0, 0, 0, 0.5, 0] // prettier-ignore
@@ -109,9 +140,11 @@ function tones(values: tf.Tensor): tf.Tensor {
   return tf.mean(tf.relu(tf.sub(1, from)), [1, 2])
 }
 
-/** Random weights; the norm leaves features as they are. */
+/** Random weights; the norm leaves features as they are, and nothing is untypical. */
 export const initQualityNet = (config: QualityNetConfig, key: tf.Tensor): TensorTree =>
-  initWeights(qualityNetParameters(config), key, ({ path }) => (path === 'norm.mean' ? { constant: 0 } : undefined))
+  initWeights(qualityNetParameters(config), key, ({ path }) =>
+    path === 'norm.mean' || path.startsWith('typical.') ? { constant: 0 } : undefined,
+  )
 
 function qualityNetParameters({ channels, hidden_size, embedding_size }: QualityNetConfig): Parameter[] {
   const [c1, c2, c3] = channels
@@ -129,5 +162,9 @@ function qualityNetParameters({ channels, hidden_size, embedding_size }: Quality
     'hidden.bias': [hidden_size],
     'embedding.weight': [embedding_size, hidden_size],
     'embedding.bias': [embedding_size],
+    'typical.mean': [features],
+    'typical.whitening': [features, features],
+    'typical.slope': [1],
+    'typical.offset': [1],
   }).map(([name, shape]) => ({ name, path: name, shape }))
 }
