@@ -28,29 +28,65 @@ export type Sample = readonly number[] | readonly (readonly number[])[] | tf.Ten
  * @source Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982; Owen, The Pigeonhole Bootstrap, Annals of
  *   Applied Statistics 1(2), 2007 */
 export function bootstrapInterval(sample: Sample, options: BootstrapOptions = {}): Interval {
-  const { level = 0.95, seed = 0, resamples = 2000 } = options
-  if (!(level > 0 && level < 1))
-    throw new Error(`bootstrapInterval: level is ${level}, needed a number between 0 and 1. Use 0.95.`)
-  if (!(Number.isInteger(resamples) && resamples > 0))
-    throw new Error(`bootstrapInterval: resamples is ${resamples}, needed a whole number above 0. Use 2000.`)
   const rows = matrixOf(sample, 'bootstrapInterval') // [S][N]
-  const [seeds, items] = [rows.length, rows[0]!.length]
+  const ones = rows.map(row => row.map(() => 1))
+  return resampled(rows, ones, options, 'bootstrapInterval')
+}
+
+/** A quotient of sums, Σ parts / Σ wholes, with its percentile bootstrap interval: what precision, recall and F1 are. Items and seeds are
+ * resampled as by {@link bootstrapInterval}; draws without a whole are passed over.
+ * @param parts one value an item [N], or one a seed and item [S][N], and `wholes` alike
+ * @returns mean: of the items as they are, 0 where the wholes sum to 0; low 0 and high 1 where they do in all draws
+ * @throws if the shapes differ, or as {@link bootstrapInterval} */
+export function bootstrapRatio(parts: Sample, wholes: Sample, options: BootstrapOptions = {}): Interval {
+  const [above, below] = [matrixOf(parts, 'bootstrapRatio'), matrixOf(wholes, 'bootstrapRatio')]
+  const shape = (rows: readonly (readonly number[])[]): string => `${rows.length} × ${rows[0]!.length}`
+  if (shape(above) !== shape(below))
+    throw new Error(
+      `bootstrapRatio: got ${shape(above)} parts of ${shape(below)} wholes (seeds × items). Pair them item by item.`,
+    )
+  return resampled(above, below, options, 'bootstrapRatio')
+}
+
+function resampled(
+  parts: readonly (readonly number[])[],
+  wholes: readonly (readonly number[])[],
+  { level = 0.95, seed = 0, resamples = 2000 }: BootstrapOptions,
+  where: string,
+): Interval {
+  if (!(level > 0 && level < 1))
+    throw new Error(`${where}: level is ${level}, needed a number between 0 and 1. Use 0.95.`)
+  if (!(Number.isInteger(resamples) && resamples > 0))
+    throw new Error(`${where}: resamples is ${resamples}, needed a whole number above 0. Use 2000.`)
+  const [seeds, items] = [parts.length, parts[0]!.length]
   const random = rng(seed)
-  const means = new Float64Array(resamples)
+  const ratios = new Float64Array(resamples)
   const weights = new Uint32Array(items) // how often each item was drawn
+  let kept = 0
   for (let r = 0; r < resamples; r++) {
     weights.fill(0)
     for (let i = 0; i < items; i++) weights[random.int(items)]!++
-    let sum = 0
+    let [part, whole] = [0, 0]
     for (let s = 0; s < seeds; s++) {
-      const row = rows[seeds === 1 ? 0 : random.int(seeds)]!
-      for (let i = 0; i < items; i++) sum += weights[i]! * row[i]!
+      const drawn = seeds === 1 ? 0 : random.int(seeds)
+      const [above, below] = [parts[drawn]!, wholes[drawn]!]
+      for (let i = 0; i < items; i++) {
+        part += weights[i]! * above[i]!
+        whole += weights[i]! * below[i]!
+      }
     }
-    means[r] = sum / (seeds * items)
+    if (whole !== 0) ratios[kept++] = part / whole
   }
-  means.sort()
-  const mean = rows.reduce((total, row) => total + row.reduce((sum, value) => sum + value, 0), 0) / (seeds * items)
-  return { mean, low: quantile(means, (1 - level) / 2), high: quantile(means, (1 + level) / 2) }
+  const sum = (rows: readonly (readonly number[])[]) =>
+    rows.reduce((total, row) => total + row.reduce((rowSum, value) => rowSum + value, 0), 0)
+  if (kept === 0) return { mean: 0, low: 0, high: 1 }
+  const sorted = ratios.subarray(0, kept).sort()
+  const whole = sum(wholes)
+  return {
+    mean: whole === 0 ? 0 : sum(parts) / whole,
+    low: quantile(sorted, (1 - level) / 2),
+    high: quantile(sorted, (1 + level) / 2),
+  }
 }
 
 /** A sample as rows of equal length; a plain list is one row.

@@ -7,6 +7,12 @@ export { precision } from './precision.js'
 export { recall } from './recall.js'
 export type { AverageOptions } from './averaged.js'
 
+// Items with any number of labels
+export { compareFlagging, type FlaggingRow, type FlaggingSeed } from './compareFlagging.js'
+export { labelScores, type Labels, type LabelScore } from './labelScores.js'
+export { flagsAtFalsePositiveRate, recallAtFalsePositiveRate, thresholdSweep } from './thresholdSweep.js'
+export type { ThresholdPoint } from './thresholdSweep.js'
+
 // Preferences
 export { preferenceAccuracy } from './preferenceAccuracy.js'
 
@@ -19,6 +25,12 @@ export { structuralSimilarity, type SimilarityOptions } from './structuralSimila
 export { rankCorrelation } from './rankCorrelation.js'
 
 // How sure
-export { bootstrapInterval, type BootstrapOptions, type Interval, type Sample } from './bootstrapInterval.js'
+export {
+  bootstrapInterval,
+  bootstrapRatio,
+  type BootstrapOptions,
+  type Interval,
+  type Sample,
+} from './bootstrapInterval.js'
 export { pairedDifference } from './pairedDifference.js'
 export type { Values } from './values.js'

@@ -17,8 +17,23 @@ export interface Reference {
   bootstrap: { values: number[]; level: number; mean: number; low: number; high: number }[]
 }
 
-const path = new URL('../../../test/fixtures/metrics/reference.json', import.meta.url)
-export const reference = JSON.parse(readFileSync(path, 'utf8')) as Reference
+/** Values of scikit-learn, made by test/fixtures/generate/flagging.py. */
+export interface Flagging {
+  labels: string[]
+  multilabel: { truth: string[][]; predicted: string[][]; scores: Record<string, string | number>[] }[]
+  curves: ({ truth: boolean[] } & Record<
+    'scores' | 'precision' | 'recall' | 'thresholds' | 'fpr' | 'tpr' | 'cuts',
+    number[]
+  >)[]
+}
+
+export const reference = stored<Reference>('reference')
+export const flagging = stored<Flagging>('flagging')
+
+function stored<T>(name: string): T {
+  const path = new URL(`../../../test/fixtures/metrics/${name}.json`, import.meta.url)
+  return JSON.parse(readFileSync(path, 'utf8')) as T
+}
 
 /** Whether two doubles are the same sum of a few terms in another order. */
 export function near(a: number, b: number): boolean {
