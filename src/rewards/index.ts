@@ -16,6 +16,7 @@ export { thinkAnswerFormat } from './thinkAnswerFormat.js'
 
 // Seeing and judging
 export { actionIou, actions } from './actionIou.js'
+export { answerText } from './answerText.js'
 export { flaggedLabels, moderation, type ModerationOptions } from './moderation.js'
 
 // Pictures
