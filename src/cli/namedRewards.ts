@@ -27,6 +27,7 @@ export const REWARDS: Readonly<Record<string, Named<Reward>>> = {
   completionLength: named({ full: 40, none: 100 }, rewards.completionLength),
   textHeuristic: named({ fullLength: 100 }, rewards.textHeuristic),
   actionIou: named({}, rewards.actionIou),
+  mathVistaAnswer: named({ nearest: true }, rewards.mathVistaAnswer),
   moderation: named(
     { labels: [] as string[], truePositive: 1, falseNegative: -1, falsePositive: -0.2, trueNegative: 0.1 },
     rewards.moderation,

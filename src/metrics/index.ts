@@ -13,6 +13,9 @@ export { labelScores, type Labels, type LabelScore } from './labelScores.js'
 export { flagsAtFalsePositiveRate, recallAtFalsePositiveRate, thresholdSweep } from './thresholdSweep.js'
 export type { ThresholdPoint } from './thresholdSweep.js'
 
+// Visual mathematics
+export { mathVistaAccuracy, type MathVistaAccuracy } from './mathVistaAccuracy.js'
+
 // Preferences
 export { preferenceAccuracy } from './preferenceAccuracy.js'
 

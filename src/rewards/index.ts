@@ -17,6 +17,8 @@ export { thinkAnswerFormat } from './thinkAnswerFormat.js'
 // Seeing and judging
 export { actionIou, actions } from './actionIou.js'
 export { answerText } from './answerText.js'
+export { extractMathVista, mathVistaAnswer, normalizeMathVista } from './mathVistaAnswer.js'
+export type { MathVistaForm, MathVistaOptions } from './mathVistaAnswer.js'
 export { flaggedLabels, moderation, type ModerationOptions } from './moderation.js'
 
 // Pictures
