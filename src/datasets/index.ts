@@ -23,8 +23,10 @@ export { mathVista, type MathVistaRow } from './mathVista.js'
 export { completionRows, preferenceRows, promptRows } from './trlRows.js'
 export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 
-// Pictures
+// Pictures and videos
 export { sampleFrames, type FrameSampling, type Video } from '../io/qwen2VlProcessor.js'
+export { sampleVideo, type VideoSampling } from '../io/sampleVideo.js'
+export { readVideo, type DecodedVideo, type VideoOptions } from '../io/video.js'
 export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
 export { resize, type Filter } from '../io/resize.js'
 
