@@ -14,6 +14,7 @@ import {
   type DpoConfig,
 } from '../optimizers/index.js'
 import { weighted, type WeightedRewards } from '../rewards/index.js'
+import type { ReportTo } from '../runs/index.js'
 import { loraDefaults } from '../models/index.js'
 import { lookUp, mappingOf, textOf, without } from './named.js'
 import { resolveDataset, type DatasetConfig } from './namedDatasets.js'
@@ -59,6 +60,8 @@ export interface LoopConfig {
   save_steps: number | null
   /** Keep the last so many checkpoints; null: all. */
   save_total_limit: number | null
+  /** `tensorboard`: write its event files into the run's folder. (transformers: more services, and a list.) */
+  report_to: ReportTo
 }
 
 /** The arguments of a method, every one filled in, and of the loop around it. */
@@ -85,6 +88,7 @@ export const loopDefaults: LoopConfig = {
   num_generations_eval: null,
   save_steps: 500,
   save_total_limit: null,
+  report_to: 'none',
 }
 
 /** The methods: what their arguments are by default, and what fills and checks given ones. */
@@ -183,7 +187,9 @@ function resolveArgs(
   resolveConfig<Record<string, unknown>>(where, { ...defaults, ...loopDefaults }, given) // names and types
   const own = Object.entries(given).filter(([key]) => key in loopDefaults)
   const loop: LoopConfig = { ...loopDefaults, ...Object.fromEntries(own) }
-  for (const [key, value] of Object.entries(loop)) if (value !== null) requireWhole(where, key, Number(value), 1)
+  const { report_to, ...numbers } = loop
+  for (const [key, value] of Object.entries(numbers)) if (value !== null) requireWhole(where, key, value, 1)
+  requireOneOf(where, 'report_to', report_to, ['none', 'tensorboard'])
   return { ...resolve(ownArgs(given), rewards), ...loop }
 }
 

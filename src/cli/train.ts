@@ -79,6 +79,7 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
       dir: dirname(output_dir),
       existing: options.overwrite || (options.resume && from === null) ? 'replace' : options.resume ? 'append' : 'error',
       from,
+      report_to: config.args.report_to,
     }) // prettier-ignore
     const model = join(output_dir, 'model')
     let evaluation: Metric[] = []

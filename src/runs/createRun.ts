@@ -4,6 +4,7 @@ import { stringify } from 'yaml'
 import { checkpointsIn, flush, seal, type StoredCheckpoint } from './checkpoints.js'
 import { lock } from './lock.js'
 import { openRowLog } from './rowLog.js'
+import { openTensorBoardLog } from './tensorboard.js'
 
 export interface CreateRunOptions {
   /** Where runs lie. Default `runs`. */
@@ -12,13 +13,17 @@ export interface CreateRunOptions {
   existing?: 'error' | 'replace' | 'append'
   /** The checkpoint that an appended run goes on from: rows that were logged after it are dropped. */
   from?: StoredCheckpoint | null
+  /** Where metrics go beside metrics.jsonl: into TensorBoard's event files, in the run's folder. Default `none`. */
+  report_to?: ReportTo
 }
+
+export type ReportTo = 'none' | 'tensorboard'
 
 /** The writing side of a run's folder. */
 export interface RunWriter {
   readonly name: string
   readonly dir: string
-  /** Adds a row to metrics.jsonl. */
+  /** Adds a row to metrics.jsonl, and where `report_to` says. */
   log(row: object): void
   /** Adds rows to samples.jsonl. */
   logSamples(rows: readonly object[]): void
@@ -36,7 +41,7 @@ export interface RunWriter {
 export function createRun(
   name: string,
   config: Readonly<Record<string, unknown>>,
-  { dir = 'runs', existing = 'error', from }: CreateRunOptions = {},
+  { dir = 'runs', existing = 'error', from, report_to = 'none' }: CreateRunOptions = {},
 ): RunWriter {
   if (!/^[\p{L}\p{N}][\p{L}\p{N}._-]*$/u.test(name))
     throw new Error(
@@ -55,6 +60,7 @@ export function createRun(
   renameSync(join(folder, 'config.yaml.tmp'), join(folder, 'config.yaml'))
   const metrics = openRowLog(join(folder, 'metrics.jsonl'), from?.logs.metrics)
   const samples = openRowLog(join(folder, 'samples.jsonl'), from?.logs.samples)
+  const events = report_to === 'tensorboard' ? openTensorBoardLog(folder, from ? from.step + 1 : undefined) : undefined
   let open = true
   const check = (): void => {
     if (!open) throw new Error(`${folder}: the run is closed. Create it again with existing: 'append'.`)
@@ -66,6 +72,7 @@ export function createRun(
     log(row) {
       check()
       metrics.append([row])
+      events?.append(row)
     },
     logSamples(rows) {
       check()
@@ -92,6 +99,7 @@ export function createRun(
       open = false
       metrics.close()
       samples.close()
+      events?.close()
       unlock()
     },
   }

@@ -1,5 +1,5 @@
 // Writing
-export { createRun, type CreateRunOptions, type RunWriter } from './createRun.js'
+export { createRun, type CreateRunOptions, type ReportTo, type RunWriter } from './createRun.js'
 
 // Checkpoints
 export { latestCheckpoint, type StoredCheckpoint } from './checkpoints.js'

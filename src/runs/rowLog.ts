@@ -1,46 +1,22 @@
-import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { parseRow, type Row } from '../datasets/jsonl.js'
+import { openByteLog, type ByteLog } from './byteLog.js'
 
 /** A JSON lines file that only grows, by whole lines. */
-export interface RowLog {
+export interface RowLog extends Pick<ByteLog, 'flush' | 'close'> {
   /** Adds rows; after an error (a full disk) the file is as it was before.
    * @throws naming the file */
   append(rows: readonly object[]): void
-  /** Waits until all rows are on the disk.
-   * @returns their bytes */
-  flush(): number
-  close(): void
 }
 
 /** Opens a log for appending. A line that a crash left torn at its end is cut off.
  * @param kept bytes of it to keep, as `flush` told them; the rest is cut off, too */
 export function openRowLog(path: string, kept = Infinity): RowLog {
-  const file = openSync(path, 'a+')
-  const text = readFileSync(path)
-  let size = Math.min(text.lastIndexOf(0x0a) + 1, kept)
-  if (size < text.length) ftruncateSync(file, size)
+  const log = openByteLog(path, content => Math.min(content.lastIndexOf(0x0a) + 1, kept))
   return {
-    append(rows) {
-      const bytes = Buffer.from(rows.map(row => `${JSON.stringify(row, spellNonFinite)}\n`).join(''))
-      try {
-        for (let written = 0; written < bytes.length;) written += writeSync(file, bytes, written)
-      } catch (error) {
-        ftruncateSync(file, size)
-        throw new Error(
-          `${path}: cannot be written (${(error as Error).message}). Free some space, or check the folder.`,
-          { cause: error },
-        )
-      }
-      size += bytes.length
-    },
-    flush() {
-      fsyncSync(file)
-      return size
-    },
-    close() {
-      fsyncSync(file)
-      closeSync(file)
-    },
+    append: rows => log.append(Buffer.from(rows.map(row => `${JSON.stringify(row, spellNonFinite)}\n`).join(''))),
+    flush: () => log.flush(),
+    close: () => log.close(),
   }
 }
 

@@ -30,7 +30,7 @@ describe('rewardlab train', () => {
     const name = file.replace('.yaml', '')
     it(`does a step of configs/${file}`, async () => {
       const output = join(dir, name)
-      const args = ['max_steps=1', 'per_device_train_batch_size=2', 'per_device_eval_batch_size=2', ...SHORT[name]!]
+      const args = ['max_steps=1', 'report_to=tensorboard', 'per_device_train_batch_size=2', 'per_device_eval_batch_size=2', ...SHORT[name]!] // prettier-ignore
       const sets = ['dataset.size=20', 'eval_dataset={ limit: 2, size: 20, name: arithmetic }', `output_dir=${output}`]
       if (name === 'kontext_edits') sets[1] = 'eval_dataset={ limit: 1, size: 20, name: editScenes }'
       if (name === 'preference_dpo') sets[1] = 'eval_dataset={ limit: 2, size: 20, name: arithmeticPairs }'
@@ -42,6 +42,7 @@ describe('rewardlab train', () => {
       const result = JSON.parse(stdout) as { step: number; evaluation: { metric: string; mean: number }[] }
       assert.equal(result.step, 1)
       assert.ok(result.evaluation.length > 0 && result.evaluation.every(({ mean }) => Number.isFinite(mean)))
+      assert.ok(readdirSync(output).some(entry => entry.startsWith('events.out.tfevents.')))
       assert.ok(readdirSync(join(output, 'model')).some(entry => /safetensors$|^transformer$/.test(entry)))
     })
   }
