@@ -70,6 +70,7 @@ describe('training configs', () => {
       [['args.num_generations=3'], /batch \(8\) must be divisible by num_generations \(3\)/],
       [['args.eval_steps=5'], /args.eval_steps is 5 without eval_dataset/],
       [['args.per_device_eval_batch_size=0'], /per_device_eval_batch_size is 0, needs a whole number/],
+      [['args.report_to=wandb'], /report_to is "wandb", needs one of none, tensorboard/],
       [['adapter.rank=4'], /adapter: unknown key "rank"/],
       [['quantization=nf4'], /quantization is nf4 without an adapter/],
       [['quantization=int8', 'adapter.r=4'], /quantization is "int8", needs one of nf4/],
