@@ -4,6 +4,7 @@ import { loadPolicy, type LanguagePolicy, type Prompt, type TokenRows } from '..
 import { disposeTree, mapTensors, onXla, tensorsOf, typeOf, type ElementType, type TensorTree } from '../xla/index.js'
 import type { Experiment, ExperimentConfig } from './experiment.js'
 import { readDataset, type DataRow } from './namedDatasets.js'
+import { tunedParts } from './openPolicy.js'
 import { startRun } from './train.js'
 
 /** Bytes on a device while a language model is trained. */
@@ -32,7 +33,7 @@ export async function estimateTraining(experiment: Experiment): Promise<Training
   if (dataset === null) throw new Error('estimate: the config has no dataset, needed one for the lengths of its rows.')
   const { quantization, dtype, gradient_checkpointing } = options
   const rows = await readDataset(dataset)
-  const policy = await loadPolicy(dir, { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, zeros: true }) // prettier-ignore
+  const policy = await loadPolicy(dir, { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, zeros: true, ...tunedParts(experiment.config) }) // prettier-ignore
   if (!onXla()) throw new Error(`estimate: needs the backend xla; this is ${tf.getBackend()}.`)
   const B = Number(args['per_device_train_batch_size']) * Number(args['gradient_accumulation_steps'])
   const draws = optimizer === 'grpo' || optimizer === 'srpo' || args['pairs'] === 'on_policy'

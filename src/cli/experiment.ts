@@ -34,6 +34,12 @@ export interface ExperimentConfig {
   dtype: WeightType
   /** Keep each layer's input only, and compute the rest anew for the gradient. */
   gradient_checkpointing: boolean
+  /** Of a vision-language model, whether the language model learns: its adapter, or all its weights; null: yes. */
+  tune_mm_llm: boolean | null
+  /** All weights of its vision tower; null: no. */
+  tune_mm_vision: boolean | null
+  /** All weights of what connects the two (Qwen's merger); null: yes, but not beside an adapter. */
+  tune_mm_mlp: boolean | null
   /** What is trained on: `{ path }` of rows with TRL's columns, or `{ name, … }`. */
   dataset: DatasetConfig | null
   /** Held-out rows to evaluate on, after the last step and each `eval_steps`. */
@@ -74,6 +80,9 @@ export const experimentDefaults = {
   quantization: null,
   dtype: 'float32',
   gradient_checkpointing: true,
+  tune_mm_llm: null,
+  tune_mm_vision: null,
+  tune_mm_mlp: null,
   dataset: null,
   eval_dataset: null,
   rewards: {},
@@ -134,6 +143,13 @@ async function resolveExperiment(where: string, given: Record<string, unknown>):
     fields[key] === null ? null : read(fields[key])
   const text = (key: string, example: string) => textOf(where, key, fields[key], example)
 
+  const flag = (key: string) =>
+    optional(key, value => {
+      if (typeof value !== 'boolean')
+        throw new Error(`${where}: ${key} is ${JSON.stringify(value)}, needs true, false or null.`)
+      return value
+    })
+
   const optimizer = text('optimizer', 'grpo') as keyof typeof METHODS
   const method = lookUp(where, 'optimizer', optimizer, METHODS)
   const adapter = optional('adapter', value =>
@@ -142,7 +158,7 @@ async function resolveExperiment(where: string, given: Record<string, unknown>):
   if (typeof adapter === 'object' && adapter !== null) resolveConfig(`${where}: adapter`, loraDefaults(), adapter)
   const quantization = optional('quantization', value => String(value)) as 'nf4' | null
   if (quantization !== null) requireOneOf(where, 'quantization', quantization, ['nf4'])
-  if (quantization !== null && adapter === null)
+  if (quantization !== null && adapter === null && fields['tune_mm_mlp'] !== true)
     throw new Error(`${where}: quantization is ${quantization} without an adapter, so that nothing could be trained. Add adapter: { r: 8 }.`) // prettier-ignore
   const dtype = text('dtype', 'float32') as WeightType
   requireOneOf(where, 'dtype', dtype, ['float32', 'bfloat16'])
@@ -167,6 +183,9 @@ async function resolveExperiment(where: string, given: Record<string, unknown>):
     quantization,
     dtype,
     gradient_checkpointing: fields['gradient_checkpointing'] as boolean,
+    tune_mm_llm: flag('tune_mm_llm'),
+    tune_mm_vision: flag('tune_mm_vision'),
+    tune_mm_mlp: flag('tune_mm_mlp'),
     dataset: optional('dataset', value => resolveDataset(`${where}: dataset`, value, 'train')),
     eval_dataset,
     rewards: rewardConfigs,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { modelDirectory } from '../io/hub.js'
-import { loadKontextPolicy, loadPolicy, type Policy } from '../policies/index.js'
+import { loadKontextPolicy, loadPolicy, type Policy, type TunedParts } from '../policies/index.js'
 import type { ExperimentConfig } from './experiment.js'
 
 /** A policy that can be written to a directory. */
@@ -18,5 +18,15 @@ export const isPipeline = async (model: string): Promise<boolean> =>
 export async function openPolicy(config: Omit<ExperimentConfig, 'optimizer'>): Promise<StoredPolicy> {
   const { model, adapter, quantization, dtype, gradient_checkpointing, args } = config
   const options = { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, seed: args.seed }
-  return (await isPipeline(model)) ? loadKontextPolicy(model, options) : loadPolicy(model, options)
+  const parts = tunedParts(config)
+  if (!(await isPipeline(model))) return loadPolicy(model, { ...options, ...parts })
+  if (Object.keys(parts).length > 0)
+    throw new Error(`${Object.keys(parts)[0]}: ${model} edits pictures, and is no vision-language model. Leave it out.`)
+  return loadKontextPolicy(model, options)
+}
+
+/** What a config says of the parts of a vision-language model. */
+export function tunedParts(config: Pick<ExperimentConfig, keyof TunedParts>): TunedParts {
+  const { tune_mm_llm, tune_mm_vision, tune_mm_mlp } = config
+  return Object.fromEntries(Object.entries({ tune_mm_llm, tune_mm_vision, tune_mm_mlp }).filter(([, value]) => value !== null)) // prettier-ignore
 }

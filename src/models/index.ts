@@ -52,4 +52,14 @@ export { qwen25Vl, qwen25VlConfig, type Qwen25VlConfig } from './qwen25vl.js'
 export { qwen3, qwen3Config, type Qwen3Config } from './qwen3.js'
 export { initQualityNet, qualityNet, qualityNetConfig, type QualityNetConfig } from './qualityNet.js'
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'
-export { featuresOf, ropeIndex, seenBy, tokenTypes, type Grid, type Seen, type Sight, type Vision } from './vision.js'
+export {
+  featuresOf,
+  ropeIndex,
+  seenBy,
+  tokenTypes,
+  type Grid,
+  type Seen,
+  type Sight,
+  type Vision,
+  type VisionPart,
+} from './vision.js'

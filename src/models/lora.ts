@@ -7,13 +7,13 @@ import { Fields, readFields } from '../io/json.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
 import { rowLengths } from '../nn/index.js'
-import { dequantizeNf4, disposeTree, isNf4, random, tensorsOf, type TensorTree } from '../xla/index.js'
+import { dequantizeNf4, disposeTree, eachTensor, isNf4, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 import type { ForwardModel } from './forwardModel.js'
 
 /** What an adapter is laid on: a language model or a part of a pipeline. */
-type Base = Pick<ForwardModel, 'architecture' | 'parameters' | 'layers' | 'part'>
+type Base = Pick<ForwardModel, 'architecture' | 'parameters' | 'layers' | 'part'> & Pick<CausalModel, 'vision'>
 
 /** A LoRA adapter, under PEFT's names. */
 export interface LoraConfig {
@@ -58,7 +58,8 @@ export const loraDefaults = (architecture = ''): LoraConfig => ({
   use_dora: false,
 })
 
-/** An adapter of a model: `weights` (lora_A, lora_B, DoRA's lora_magnitude_vector) are trained, `scaling` (lora_scaling) lies beside the frozen weights. */
+/** An adapter of a model: `weights` (lora_A, lora_B, DoRA's lora_magnitude_vector, and a model's own that are stored whole beside them) are
+ * trained, `scaling` (lora_scaling) lies beside the frozen weights. */
 export interface Adapter {
   config: LoraConfig
   weights: TensorTree
@@ -112,7 +113,11 @@ export async function loadAdapter(model: Base, name: string): Promise<Adapter> {
     const fields = peft ?? diffusersFields(model.part!, source)
     const config = adapterConfig(fields)
     const targets = targetsOf(model, config, fields.where)
-    const weights = await loadWeights(source, adapterParameters(model, targets, config), {})
+    const parameters = [
+      ...adapterParameters(model, targets, config),
+      ...wholeParameters(model, savedModules(model, fields)),
+    ]
+    const weights = await loadWeights(source, parameters, {})
     return { config, weights, scaling: scalingOf(model, targets, config) }
   } finally {
     await source.close()
@@ -123,13 +128,7 @@ export async function loadAdapter(model: Base, name: string): Promise<Adapter> {
 function adapterConfig(fields: Fields): LoraConfig {
   fields.only('peft_type', 'LORA')
   for (const flag of ['use_qalora', 'fan_in_fan_out', 'lora_bias']) fields.only(flag, false)
-  for (const unset of [
-    'modules_to_save',
-    'layers_to_transform',
-    'layer_replication',
-    'target_parameters',
-    'exclude_modules',
-  ])
+  for (const unset of ['layers_to_transform', 'layer_replication', 'target_parameters', 'exclude_modules'])
     fields.only(unset)
   for (const map of ['rank_pattern', 'alpha_pattern'])
     if (Object.keys(fields.get(map) ?? {}).length > 0) fields.fail(map, 'no pattern')
@@ -171,7 +170,11 @@ export async function saveAdapter(
   base: string,
 ): Promise<void> {
   await mkdir(dir, { recursive: true })
-  const parameters = adapterParameters(model, targetsOf(model, config), config)
+  const adapted = adapterParameters(model, targetsOf(model, config), config)
+  const paths = new Set<string>()
+  eachTensor(weights, (_, path) => paths.add(path))
+  const whole = model.parameters.filter(({ path }) => paths.has(path))
+  const parameters = [...adapted, ...wholeParameters(model, whole)]
   const json = {
     peft_type: 'LORA',
     bias: 'none',
@@ -179,6 +182,7 @@ export async function saveAdapter(
     inference_mode: true,
     lora_dropout: 0,
     ...config,
+    ...(whole.length > 0 && { modules_to_save: [...new Set(whole.flatMap(p => modulesOf(model, p)))] }),
   }
   if (model.part) {
     const fields = Object.entries(json).map(([key, value]) => [`${model.part}.${key}`, value] as const)
@@ -274,6 +278,33 @@ function adapterParameters(model: Base, targets: readonly Parameter[], { r, use_
       ...(use_dora ? [{ path: at(path, MAGNITUDE), name: at(stored, MAGNITUDE), shape: [out], layers }] : []),
     ]
   })
+}
+
+/** Weights of the model's own that are stored beside an adapter, under PEFT's names. */
+const wholeParameters = (model: Base, parameters: readonly Parameter[]): Parameter[] =>
+  parameters.map(p => ({ ...p, name: `base_model.model.${p.name}`, layers: layersOf(model, p) }))
+
+/** The modules that a parameter belongs to, one a layer. */
+function modulesOf(model: Base, parameter: Parameter): string[] {
+  const layers = layersOf(model, parameter)
+  const module = parameter.name.replace(/\.\w+$/, '')
+  return layers === undefined ? [module] : Array.from({ length: layers }, (_, l) => module.replace('*', String(l)))
+}
+
+/** Parameters of the modules that PEFT's modules_to_save names: by the ends of their names, with all that is in them.
+ * @throws Error for modules of the language model, or of some layers of a stack */
+function savedModules(model: Base, fields: Fields): Parameter[] {
+  const given = (fields.get('modules_to_save') ?? []) as readonly string[]
+  const within = (module: string, name: string) => `.${module}.`.includes(`.${name}.`)
+  const found = model.parameters.filter(parameter => {
+    const saved = modulesOf(model, parameter).map(module => given.some(name => within(module, name)))
+    if (saved.some(Boolean) && (!saved.every(Boolean) || !model.vision?.partOf(parameter.path)))
+      fields.fail('modules_to_save', 'modules of the vision tower or what connects it, in all layers')
+    return saved[0]
+  })
+  const unknown = given.filter(name => !found.some(p => modulesOf(model, p).some(module => within(module, name))))
+  if (unknown.length > 0) fields.fail('modules_to_save', `modules of ${model.architecture}, not ${unknown.join(', ')}`)
+  return found
 }
 
 /** How many weights an adapter of a model has. */

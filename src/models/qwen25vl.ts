@@ -122,7 +122,7 @@ export function qwen25Vl(config: Qwen25VlConfig, options?: ModelOptions): Causal
   return {
     ...language,
     parameters: [...language.parameters, ...visionParameters(config.vision)],
-    vision: qwen25VlVision(config),
+    vision: qwen25VlVision(config, options),
     // Checkpoints have the names of transformers 4; PEFT calls the modules by those of 5.
     nameOf: stored =>
       stored
@@ -148,34 +148,34 @@ interface VisionBlock {
 const EPS = 1e-6 // of the tower's norms, whatever the language model's
 
 /** The tower: patches see their window, or in some blocks their whole frame, and units of merge² of them become tokens. */
-function qwen25VlVision(config: Qwen25VlConfig): Vision {
+function qwen25VlVision(config: Qwen25VlConfig, { gradient_checkpointing: remat = true }: ModelOptions = {}): Vision {
   const { hidden_size: C, num_heads: H, spatial_merge_size: merge, ...sizes } = config.vision
   const full = Array.from({ length: sizes.depth }, (_, i) => sizes.fullatt_block_indexes.includes(i))
 
   function see(weights: TensorTree, { values, positions, windows, frames }: Patches): tf.Tensor {
     const w = (weights as unknown as { visual: VisionTower }).visual
-    const S = values.shape[0]
+    const [N, S] = values.shape as [number, number]
     const patch = w.patch_embed.proj.weight
-    const x = linear(astype(values, typeOf(patch)), { weight: tf.reshape(patch, [C, -1]) }) // [S, C]
+    const x = linear(astype(values, typeOf(patch)), { weight: tf.reshape(patch, [C, -1]) }) // [N, S, C]
 
-    const angles = rotaryAngles(positions, C / H / 2, sizes.rope_theta) // [2, 1, S, 1, D/4]
-    const both = (x: tf.Tensor) => tf.concat(tf.unstack(x), -1) // [1, S, 1, D/2]: rows, then columns
+    const angles = rotaryAngles(positions, C / H / 2, sizes.rope_theta) // [N, 2, S, 1, D/4]
+    const both = (x: tf.Tensor) => tf.concat(tf.unstack(x, 1), -1) // [N, S, 1, D/2]: rows, then columns
     const rotary = { cos: both(angles.cos), sin: both(angles.sin) }
 
     function block(x: tf.Tensor, one: { weights: TensorTree; full: tf.Tensor }): [tf.Tensor, null] {
       const { norm1, attn, norm2, mlp } = one.weights as unknown as VisionBlock
-      const qkv = tf.reshape(linear(rmsNorm(x, norm1.weight, EPS), attn.qkv), [1, S, 3, H, C / H])
-      const [q, k, v] = tf.unstack(qkv, 2) as [tf.Tensor, tf.Tensor, tf.Tensor] // [1, S, H, D]
-      const turned = (x: tf.Tensor) => tf.transpose(x, [0, 2, 1, 3]) // [1, H, S, D]
-      const segment = tf.where(one.full, frames, windows) // [1, S]
+      const qkv = tf.reshape(linear(rmsNorm(x, norm1.weight, EPS), attn.qkv), [N, S, 3, H, C / H])
+      const [q, k, v] = tf.unstack(qkv, 2) as [tf.Tensor, tf.Tensor, tf.Tensor] // [N, S, H, D]
+      const turned = (x: tf.Tensor) => tf.transpose(x, [0, 2, 1, 3]) // [N, H, S, D]
+      const segment = tf.where(one.full, frames, windows) // [N, S]
       const mask = { segments: { q: segment, kv: segment } }
-      const mixed = attention(rotate(q, rotary), turned(rotate(k, rotary)), turned(v), mask) // [1, S, C]
+      const mixed = attention(rotate(q, rotary), turned(rotate(k, rotary)), turned(v), mask) // [N, S, C]
       const mid = tf.add(x, linear(mixed, attn.proj))
       return [tf.add(mid, gatedMlp(rmsNorm(mid, norm2.weight, EPS), mlp)), null]
     }
-    const [last] = scan(block, tf.expandDims(x, 0), { weights: w.blocks, full: tf.tensor1d(full, 'bool') })
-    const units = tf.reshape(rmsNorm(last, w.merger.ln_q.weight, EPS), [-1, merge ** 2 * C]) // [M, 4C]
-    return linear(gelu(linear(units, w.merger.mlp[0])), w.merger.mlp[2]) // [M, out]
+    const [last] = scan(block, x, { weights: w.blocks, full: tf.tensor1d(full, 'bool') }, { remat })
+    const units = tf.reshape(rmsNorm(last, w.merger.ln_q.weight, EPS), [N, -1, merge ** 2 * C]) // [N, M, 4C]
+    return linear(gelu(linear(units, w.merger.mlp[0])), w.merger.mlp[2]) // [N, M, out]
   }
 
   return {
@@ -185,6 +185,8 @@ function qwen25VlVision(config: Qwen25VlConfig): Vision {
     window: Math.floor(Math.floor(sizes.window_size / merge) / sizes.patch_size),
     tokens_per_second: sizes.tokens_per_second,
     patch: sizes.in_channels * sizes.temporal_patch_size * sizes.patch_size ** 2,
+    partOf: path =>
+      /^visual\.merger\./.test(path) ? 'mm_projector' : /^visual\./.test(path) ? 'vision_tower' : undefined,
     see,
   }
 }

@@ -3,7 +3,8 @@ import type { TensorTree } from '../xla/index.js'
 import type { Features } from './causalModel.js'
 
 /* What the host works out for a model that sees, so that its programs have static shapes: grids are numbers here, and what follows from them
- * goes into a program as tensors. Letters: S patches, M = S / merge² units of neighbouring patches, each of which is one token. */
+ * goes into a program as tensors. Letters: S patches, M = S / merge² units of neighbouring patches, each of which is one token; N layouts, each
+ * with patches of its own: one of all rows together, or one a row. */
 
 /** Patches of a picture (t = 1) or a video: times, rows and columns, as `image_grid_thw` has them. */
 export type Grid = readonly [t: number, h: number, w: number]
@@ -29,23 +30,29 @@ export interface Vision {
   readonly tokens_per_second: number
   /** Numbers in a patch. */
   readonly patch: number
-  /** Pure, and may be called inside `jit`.
-   * @returns a feature a unit [M, C] */
+  /** Which of the parts that see a weight belongs to; undefined for the language model's.
+   * @param path in the weight tree */
+  partOf(path: string): VisionPart | undefined
+  /** Pure, differentiable in the weights, and may be called inside `jit`.
+   * @returns a feature a unit [N, M, C] */
   see(weights: TensorTree, patches: Patches): tf.Tensor
 }
 
-/** Patches of all pictures and videos, window by window, padded to S. */
+/** The tower, and what connects it with the language model: Qwen's merger. */
+export type VisionPart = 'vision_tower' | 'mm_projector'
+
+/** Patches of pictures and videos, window by window, padded to S. */
 export type Patches = {
-  values: tf.Tensor // [S, numbers in a patch]
-  positions: tf.Tensor // [2, 1, S] int32, rows and columns
-  windows: tf.Tensor // [1, S] int32: patches of a window have the same number,
-  frames: tf.Tensor // [1, S] int32: and those of a frame
+  values: tf.Tensor // [N, S, numbers in a patch]
+  positions: tf.Tensor // [N, 2, S] int32, rows and columns
+  windows: tf.Tensor // [N, S] int32: patches of a window have the same number,
+  frames: tf.Tensor // [N, S] int32: and those of a frame
 }
 
 /** What a batch of rows sees: patches, and where their features go. */
 export type Seen = {
   patches: Patches
-  units: tf.Tensor // [B, T] int32, at which place of the features + 1; 0 for text
+  units: tf.Tensor // [B, T] int32, at which place of the layout's features + 1; 0 for text
 }
 
 /** Sizes in units that programs are compiled for: powers of 2 from 16, and the halves between. */
@@ -57,42 +64,51 @@ export function sizeClass(units: number): number {
 /** Lays out the patches of a batch and finds the tokens that stand for them.
  * @param ids [B, T] row by row
  * @param T tokens a row
+ * @param sights what all rows see together, or what each does
  * @throws Error if the tokens are not as many as the pictures make */
-export function seenBy(vision: Vision, ids: ArrayLike<number>, T: number, { images, videos }: Sight): Seen {
-  const grids = [...images.grids, ...videos.grids]
-  const { order, ...places } = windowOrder(grids, vision)
-  const M = sizeClass(order.length)
-  const [merged, size] = [vision.spatial_merge_size ** 2, vision.patch]
-  const rowOf = new Int32Array(order.length)
-  const values = new Float32Array(M * merged * size)
-  const ofImages = images.patches.length / (merged * size) // units
-  order.forEach((unit, row) => {
-    rowOf[unit] = row
-    const [from, at] = unit < ofImages ? [images.patches, unit] : [videos.patches, unit - ofImages]
-    values.set(from.subarray(at * merged * size, (at + 1) * merged * size), row * merged * size)
-  })
-  const padded = (x: readonly number[], fill: number) => Int32Array.from({ length: M * merged }, (_, i) => x[i] ?? fill)
+export function seenBy(vision: Vision, ids: ArrayLike<number>, T: number, sights: readonly Sight[]): Seen {
+  const merged = vision.spatial_merge_size ** 2
+  const plans = sights.map(({ images, videos }) => windowOrder([...images.grids, ...videos.grids], vision))
+  const [N, M] = [plans.length, sizeClass(Math.max(...plans.map(({ order }) => order.length)))]
+  const S = M * merged
+  const values = new Float32Array(N * S * vision.patch)
   const units = new Int32Array(ids.length)
-  const next = { [vision.image_token_id]: 0, [vision.video_token_id]: ofImages }
-  for (let i = 0; i < ids.length; i++) {
-    const unit = next[ids[i]!]
-    if (unit === undefined) continue
-    units[i] = (rowOf[unit] ?? -1) + 1
-    next[ids[i]!]!++
-  }
-  const check = (what: string, found: number, needed: number) => {
-    if (found !== needed)
-      throw new Error(`${found} tokens stand for ${what}, whose patches make ${needed}. Expand each mark to as many.`)
-  }
-  check('images', next[vision.image_token_id]!, ofImages)
-  check('videos', next[vision.video_token_id]! - ofImages, order.length - ofImages)
-  const rows = (x: readonly number[], fill: number) => tf.tensor2d(padded(x, fill), [1, M * merged], 'int32')
+  plans.forEach(({ order }, n) => {
+    const { images, videos } = sights[n]!
+    const unitSize = merged * vision.patch
+    const ofImages = images.patches.length / unitSize // units
+    const rowOf = new Int32Array(order.length)
+    order.forEach((unit, row) => {
+      rowOf[unit] = row
+      const [from, at] = unit < ofImages ? [images.patches, unit] : [videos.patches, unit - ofImages]
+      values.set(from.subarray(at * unitSize, (at + 1) * unitSize), (n * M + row) * unitSize)
+    })
+    const next = { [vision.image_token_id]: 0, [vision.video_token_id]: ofImages }
+    for (let i = (n * ids.length) / N; i < ((n + 1) * ids.length) / N; i++) {
+      const unit = next[ids[i]!]
+      if (unit === undefined) continue
+      units[i] = (rowOf[unit] ?? -1) + 1
+      next[ids[i]!]!++
+    }
+    const check = (what: string, found: number, needed: number) => {
+      if (found !== needed)
+        throw new Error(`${found} tokens stand for ${what}, whose patches make ${needed}. Expand each mark to as many.`)
+    }
+    check('images', next[vision.image_token_id]!, ofImages)
+    check('videos', next[vision.video_token_id]! - ofImages, order.length - ofImages)
+  })
+  const padded = (x: readonly number[], fill: number) => Array.from({ length: S }, (_, i) => x[i] ?? fill)
+  const rows = (all: number[][]) => tf.tensor2d(all, [N, S], 'int32')
   return {
     patches: {
-      values: tf.tensor2d(values, [M * merged, size]),
-      positions: tf.tensor3d([...padded(places.rows, 0), ...padded(places.columns, 0)], [2, 1, M * merged], 'int32'),
-      windows: rows(places.windows, -1), // what pads is a window, and a frame, of its own
-      frames: rows(places.frames, -1),
+      values: tf.tensor3d(values, [N, S, vision.patch]),
+      positions: tf.tensor3d(
+        plans.map(({ rows, columns }) => [padded(rows, 0), padded(columns, 0)]),
+        [N, 2, S],
+        'int32',
+      ),
+      windows: rows(plans.map(({ windows }) => padded(windows, -1))), // what pads is a window, and a frame, of its own
+      frames: rows(plans.map(({ frames }) => padded(frames, -1))),
     },
     units: tf.tensor2d(units, [ids.length / T, T], 'int32'),
   }
@@ -100,9 +116,13 @@ export function seenBy(vision: Vision, ids: ArrayLike<number>, T: number, { imag
 
 /** Features at the tokens of rows: what `see` gives, where it belongs. Pure, and may be called inside `jit`. */
 export function featuresOf(vision: Vision, weights: TensorTree, { patches, units }: Seen): Features {
-  const all = vision.see(weights, patches) // [M, C]
-  const values = tf.gather(tf.pad(all, [[1, 0], [0, 0]]), units) // prettier-ignore
-  return { values, there: tf.cast(tf.greater(units, tf.scalar(0, 'int32')), 'int32') }
+  const all = vision.see(weights, patches) // [N, M, C]
+  const [N, M, C] = all.shape as [number, number, number]
+  const there = tf.cast(tf.greater(units, tf.scalar(0, 'int32')), 'int32') // [B, T]
+  const before = tf.mul(tf.range(0, N, 1, 'int32'), tf.scalar(M, 'int32')) // units of the layouts before each [N]
+  const places = tf.mul(there, tf.add(units, tf.expandDims(before, 1))) // [B, T], N = 1 or B
+  const values = tf.gather(tf.pad(tf.reshape(all, [N * M, C]), [[1, 0], [0, 0]]), places) // prettier-ignore
+  return { values, there }
 }
 
 /** The order in which units lie window by window, and of each patch in that order its row and column, window and frame.

@@ -41,7 +41,7 @@ export function visionForward(model: CausalModel, vision: Vision): ForwardModel 
         input_ids: input_ids!,
         attention_mask: mask,
         ...(positions ? { position_ids: positions } : {}),
-        ...(seen ? flat(seenBy(vision, ids, T, sight)) : {}),
+        ...(seen ? flat(seenBy(vision, ids, T, [sight])) : {}),
       }
     },
 

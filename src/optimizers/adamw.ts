@@ -3,8 +3,8 @@ import { astype, typeOf } from '../xla/index.js'
 import { eachTensor, mapTensors, tensorsOf, withTensors, type TensorTree } from '../xla/tree.js'
 
 export interface AdamwConfig {
-  /** A tensor where the rate changes from step to step inside a compiled program. */
-  learning_rate: number | tf.Tensor
+  /** A tensor where the rate changes from step to step inside a compiled program; a function where weights differ in it. */
+  learning_rate: number | tf.Tensor | ((path: string) => tf.Tensor)
   adam_beta1: number
   adam_beta2: number
   adam_epsilon: number
@@ -63,7 +63,7 @@ export function adamw<W extends TensorTree>(
     const v = tf.add(tf.mul(vs[i]!, beta2), tf.mul(tf.square(g), 1 - beta2))
     const direction = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), epsilon))
     const decayed = decays(path) ? tf.add(direction, tf.mul(wide, config.weight_decay)) : direction
-    next.weights.push(astype(tf.sub(wide, tf.mul(decayed, rate)), typeOf(w)))
+    next.weights.push(astype(tf.sub(wide, tf.mul(decayed, typeof rate === 'function' ? rate(path) : rate)), typeOf(w)))
     next.m.push(m)
     next.v.push(v)
   })

@@ -2,9 +2,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
 import type { WeightedRewards } from '../rewards/index.js'
 import { disposeTree, type TensorTree } from '../xla/tree.js'
-import { learningRate } from './learningRate.js'
 import { orNull } from './rollout.js'
 import type { Course } from './interrupt.js'
+import { checkLearningParts, learningRates } from './partRates.js'
 import { Run, type Row } from './run.js'
 import type { ReferenceConfig } from './referenceConfig.js'
 import type { TrainingConfig } from './trainingConfig.js'
@@ -68,7 +68,8 @@ export interface TrainOptions<R extends TensorTree> {
  * batch (each does, unless `num_iterations` is above 1). */
 export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   const { name, policy, config, steps } = options
-  const update = trainStep(name, options.loss, config)
+  checkLearningParts(name, config, policy)
+  const update = trainStep(name, options.loss, config, policy)
   let state: TrainState | undefined
   const begin = () =>
     (state ??= options.state === undefined ? firstState(policy, config) : adopted(policy, options.state))
@@ -95,8 +96,8 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
             throw new Error(
               `${name}: the policy's weights were replaced during the run. Give each run its own policy.fork().`,
             )
-          const rate = learningRate(progress.step, steps, config)
-          const tensors = mapValues({ ...scalars, learning_rate: rate }, x => tf.scalar(x))
+          const rates = learningRates(progress.step, steps, config)
+          const tensors = mapValues({ ...scalars, ...rates }, x => tf.scalar(x))
           const updated = update.async(core, { policy: policy.weights.frozen, reference }, rows, tensors)
           course.updating = true
           const [next, results] = await updated
@@ -119,7 +120,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
             step: progress.step,
             epoch: progress.position / options.datasetSize,
             ...values,
-            learning_rate: rate,
+            ...rates,
             ...metrics,
             num_tokens: progress.tokens,
             step_time: seconds,
@@ -133,7 +134,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
 
   const memory: Run['memory'] = (rows, scalars) => {
     const frozen = { policy: policy.weights.frozen, reference: options.usesReference ? policy.reference : undefined }
-    const tensors = mapValues({ ...scalars, learning_rate: 0 }, x => tf.scalar(x))
+    const tensors = mapValues({ ...scalars, ...learningRates(0, steps, config) }, x => tf.scalar(x))
     return update.memory(coreOf(begin()), frozen, rows as R, tensors)
   }
   const free = () => disposeTree({ ...state, trainable: {} })

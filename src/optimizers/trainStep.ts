@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { Weights } from '../policies/policy.js'
+import type { Policy, Weights } from '../policies/policy.js'
 import { astype, autocast, jit, random, scan, typeOf } from '../xla/index.js'
 import { mapTensors, tensorsOf, type TensorTree } from '../xla/tree.js'
 import { adamw } from './adamw.js'
 import { quantizeMoments, restoreMoments } from './eightBit.js'
+import { rateOf } from './partRates.js'
 import type { ReferenceConfig } from './referenceConfig.js'
 import type { TrainingConfig } from './trainingConfig.js'
 import type { StepState } from './trainState.js'
@@ -36,9 +37,15 @@ export type LossFunction<R extends TensorTree> = (
 ) => (weights: Weights) => LossTerms
 
 /** One compiled update: loss and gradients (accumulated over parts of the batch), AdamW, metrics. The state is donated.
- * @returns a function (state, frozen, rows, scalars with `learning_rate`) → new state and scalar metrics with `loss`,
+ * @param policy says which learning rate a weight has
+ * @returns a function (state, frozen, rows, scalars with `learning_rate` and those of parts) → new state and scalar metrics with `loss`,
  * `grad_norm` and `tokens` */
-export function trainStep<R extends TensorTree>(name: string, loss: LossFunction<R>, config: StepConfig) {
+export function trainStep<R extends TensorTree>(
+  name: string,
+  loss: LossFunction<R>,
+  config: StepConfig,
+  policy: Pick<Policy, 'partOf'> = {},
+) {
   const update = (
     state: StepState,
     frozen: FrozenWeights,
@@ -60,7 +67,8 @@ export function trainStep<R extends TensorTree>(name: string, loss: LossFunction
     const all = () => (parts === 1 ? gradients(rows, key) : summed(parts, state.trainable, rows, key, gradients))
     const { grads, ...terms } = config.bf16 ? autocast('bf16', all) : all()
     const mean = (t: tf.Tensor) => tf.div(t, tf.maximum(terms.normalizer, 1))
-    const optimizer = { ...config, learning_rate: scalars['learning_rate']! }
+    const rate = (path: string) => scalars[rateOf(policy, path) ?? ''] ?? scalars['learning_rate']!
+    const optimizer = { ...config, learning_rate: rate }
     const eightBit = config.optim === 'adamw_8bit'
     const moments = eightBit ? restoreMoments(state) : state
     const updated = adamw(state.trainable, mapTensors(grads, mean), moments, optimizer)

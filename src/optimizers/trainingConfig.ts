@@ -1,9 +1,10 @@
 import { requireInside, requireOneOf, requireWhole } from '../config.js'
 import { checkLearningRateConfig, type LearningRateConfig } from './learningRate.js'
+import { checkPartRates, partRatesDefaults, type PartRates } from './partRates.js'
 
 /** What every method's configuration holds; names and defaults are those of transformers' TrainingArguments, except
  * `shuffle` (there: train_sampling_strategy). */
-export interface TrainingConfig extends LearningRateConfig {
+export interface TrainingConfig extends LearningRateConfig, PartRates {
   /** Updates to do; −1: as many as `num_train_epochs` needs. */
   max_steps: number
   /** Passes over the data set, where `max_steps` is −1. */
@@ -35,6 +36,7 @@ export interface TrainingConfig extends LearningRateConfig {
 
 export const trainingDefaults: TrainingConfig = {
   learning_rate: 5e-5,
+  ...partRatesDefaults,
   lr_scheduler_type: 'linear',
   warmup_steps: 0,
   lr_scheduler_kwargs: null,
@@ -58,6 +60,7 @@ export const trainingDefaults: TrainingConfig = {
 /** @throws if a number of the shared configuration is out of range */
 export function checkTrainingConfig(where: string, config: TrainingConfig): void {
   checkLearningRateConfig(where, config)
+  checkPartRates(where, config)
   requireOneOf(where, 'optim', config.optim, ['adamw_torch', 'adamw_8bit'])
   requireWhole(where, 'per_device_train_batch_size', config.per_device_train_batch_size, 1)
   requireWhole(where, 'gradient_accumulation_steps', config.gradient_accumulation_steps, 1)

@@ -2,6 +2,7 @@ export { KontextPolicy, loadKontextPolicy, type FlowRows, type FlowSampleOptions
 export { LanguagePolicy, type LanguageSampleOptions } from './languagePolicy.js'
 export { bucket, type Prompt, type TokenRows } from './tokenRows.js'
 export type { VisionPrompt } from './visionPrompts.js'
+export type { TunedParts } from './learningParts.js'
 export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
 export type { Message } from '../io/tokenizer.js'
 export type { Evaluation, Grouped, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'

@@ -16,7 +16,7 @@ import {
 } from '../models/index.js'
 import { entropy, repeatRows, tokenLogProbs } from '../nn/index.js'
 import { generate, positionsOf, type Drawn } from '../sampling/index.js'
-import { copy, disposeTree, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
+import { copy, disposeTree, eachTensor, jit, mapTensors, random, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type {
   EncodeOptions,
@@ -147,8 +147,10 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const size = bucket(Math.max(...ids.map(row => row.length)))
     const left = padded(ids, size, pad, 'left')
     const sight = this.#sight(pictures, left)
+    const { seen, ...looked } = sight ?? {}
+    const features = seen && this.#programs.see(this.#whole(this.weights), seen)
     const inputs = {
-      prompts: { input_ids: left.ids, attention_mask: left.mask, ...sight },
+      prompts: { input_ids: left.ids, attention_mask: left.mask, ...looked, ...(features && { features }) },
       draw: {
         temperature: tf.scalar(temperature),
         top_p: tf.scalar(top_p),
@@ -163,7 +165,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const plan = { generations: G, length, greedy, filtered, penalized, stop: [...stop], pad }
     const drawn = await this.#programs.generate(this.#whole(this.weights), inputs.prompts, inputs.draw, plan)
     const repeatedSight = sight && mapTensors(sight, t => repeatRows(t, G))
-    disposeTree(inputs)
+    disposeTree([inputs, seen])
 
     const [tokens, mask] = (await Promise.all([drawn.tokens.data(), drawn.mask.data()])) as [Int32Array, Float32Array]
     const B = ids.length * G
@@ -297,6 +299,8 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return this.#programs.forward(this.#whole(this.weights), { ...input })
   }
 
+  partOf = (path: string) => this.model.vision?.partOf(path)
+
   fork(trainable = this.weights.trainable): LanguagePolicy {
     const weights = { trainable: copied(trainable), frozen: this.weights.frozen }
     return new LanguagePolicy(this.#source, weights, this.#lora, { programs: this.#programs, shared: this.#shared })
@@ -341,7 +345,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
         input_ids: firstRows(rows.prompt_ids, readers),
         attention_mask: prompt_mask,
         position_ids: sight?.position_ids ?? positionsOf(prompt_mask),
-        ...(sight && { features: sight.features }),
+        features: sight?.features ?? (sight?.seen && featuresOf(this.model.vision!, whole, sight.seen)),
       },
       {
         input_ids: before(rows.completion_ids),
@@ -393,12 +397,15 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   #expanded = (ids: number[], pictures: Pictures | undefined, where: string): number[] =>
     pictures ? expanded(this.model.vision!, ids, pictures, where) : ids
 
-  /** What padded prompts see, computed with the current weights; undefined if that is nothing. */
+  /** What padded prompts see: patches where a part that sees learns, else features; undefined if that is nothing. */
   #sight(prompts: readonly (Pictures | undefined)[], { ids, values }: PaddedRows): SightRows | undefined {
     const { vision } = this.model
     const pictures = prompts.filter(p => p !== undefined)
     if (!vision || pictures.every(({ images, videos }) => images.length + videos.length === 0)) return undefined
-    const { seen, position_ids, next } = lookedAt(vision, pictures, values.ids, values.mask, ids.shape[1])
+    let learns = false
+    eachTensor(this.weights.trainable, (_, path) => (learns ||= this.partOf(path) !== undefined))
+    const { seen, position_ids, next } = lookedAt(vision, pictures, values.ids, values.mask, ids.shape[1], learns)
+    if (learns) return { seen, position_ids, next }
     const features = this.#programs.see(this.#whole(this.weights), seen)
     disposeTree(seen)
     return { features, position_ids, next }

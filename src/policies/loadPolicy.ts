@@ -8,13 +8,12 @@ import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
 import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
 import { disposeTree, mesh as meshOf, shard, start, type Mesh, type TensorTree } from '../xla/index.js'
 import { LanguagePolicy } from './languagePolicy.js'
-import { overlay } from './overlay.js'
-import type { Weights } from './policy.js'
+import { learningParts, type TunedParts } from './learningParts.js'
 import { weightRule, withRowsDivided, type WeightRule, type WeightSharding } from './sharding.js'
 
-export interface PolicyOptions {
+export interface PolicyOptions extends TunedParts {
   /** Train an adapter and keep the weights frozen: a fresh one of this configuration, or one stored in PEFT's layout.
-   * Left out: all weights are trained. */
+   * Left out: all weights are trained, of a model that sees those of the parts that learn. */
   adapter?: Partial<LoraConfig> | string
   /** How the model's weights are kept and computed with: a layer computes in the type of its input. An adapter stays in
    * float32, as in PEFT. Default float32. */
@@ -41,8 +40,8 @@ export interface PolicyOptions {
  * @param name a directory, or an id of the Hugging Face hub: see {@link modelDirectory}
  * @throws Error naming the file and field, or all tensors, that do not fit; for quantization on a stock backend */
 export async function loadPolicy(name: string, options: PolicyOptions = {}): Promise<LanguagePolicy> {
-  const { adapter, dtype, quantization, gradient_checkpointing, seed, zeros, mesh, sharding } = resolveConfig<
-    Required<Omit<PolicyOptions, 'adapter'>> & PolicyOptions
+  const { adapter, dtype, quantization, gradient_checkpointing, seed, zeros, mesh, sharding, ...flags } = resolveConfig<
+    Required<Omit<PolicyOptions, 'adapter' | keyof TunedParts>> & PolicyOptions
   >(
     'loadPolicy',
     {
@@ -54,6 +53,9 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
       zeros: false,
       mesh: null,
       sharding: 'ddp',
+      tune_mm_llm: undefined,
+      tune_mm_vision: undefined,
+      tune_mm_mlp: undefined,
     },
     options,
   )
@@ -70,15 +72,11 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
   const weights = placed(loaded.weights)
   const processor = model.vision && (await loadQwen2VlProcessor(dir))
   const source = { name, dir, model, tokenizer, processor, ...(await endTokens(dir, tokenizer)) }
-  if (adapter === undefined) {
-    const { visual, ...rest } = weights as { [part: string]: TensorTree } // what sees is not trained
-    const all: Weights = { trainable: rest, frozen: visual ? { visual } : {} }
-    return new LanguagePolicy(source, quantization ? { trainable: {}, frozen: weights } : all)
-  }
+  if (adapter === undefined) return new LanguagePolicy(source, learningParts(model, weights, flags))
   const lora =
     typeof adapter === 'string' ? await loadAdapter(model, adapter) : initAdapter(model, adapter, seed, weights)
-  const frozen = overlay(weights, lora.scaling)
-  return new LanguagePolicy(source, { trainable: placed(lora.weights), frozen }, lora.config)
+  const parts = learningParts(model, weights, flags, { ...lora, weights: placed(lora.weights) })
+  return new LanguagePolicy(source, parts, lora.config)
 }
 
 /** The tensors on a mesh, and no longer where they were. */

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core'
+import type { VisionPart } from '../models/index.js'
 import type { TensorTree } from '../xla/index.js'
 
 /** The seam between optimizers and models: one optimizer serves token models and image models through it.
@@ -34,6 +35,9 @@ export interface Policy<Prompt = unknown, Output = unknown> {
     key: tf.Tensor,
     options?: Grouped,
   ): { score: tf.Tensor; length: tf.Tensor }
+  /** Which part of the model a trainable weight belongs to, of parts that may have a learning rate of their own. Left out where there are none.
+   * @param path in the tree of trainable weights */
+  partOf?(path: string): VisionPart | undefined
   /** An independent policy that starts from the same weights, or from given trainable ones, such as a run's average; frozen weights are
    * shared. */
   fork(trainable?: TensorTree): Policy<Prompt, Output>

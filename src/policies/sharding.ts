@@ -64,8 +64,10 @@ export function withRowsDivided(model: CausalModel, mesh: Mesh): CausalModel {
   const ways = mesh.axes['data'] ?? 1
   if (ways === 1) return model
   const rows = (x: tf.Tensor) => (x.shape[0] % ways === 0 ? constrain(x, mesh, ['data']) : x)
+  const { vision } = model
   return {
     ...model,
+    ...(vision && { vision: { ...vision, see: (weights, patches) => vision.see(weights, mapTensors(patches, rows)) } }),
     hidden: (weights, input) => model.hidden(weights, mapTensors(input, rows)),
     // Prompts are read more than once, where that divides them.
     continued(weights, prompts, branches) {

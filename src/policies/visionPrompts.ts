@@ -15,9 +15,10 @@ export interface VisionPrompt {
 export const isVisionPrompt = (prompt: unknown): prompt is VisionPrompt =>
   typeof prompt === 'object' && prompt !== null && 'prompt' in prompt
 
-/** What rows of tokens see, each tensor row by row. */
+/** What rows of tokens see, each tensor row by row: features, or where a part that sees learns, the patches that they are computed from. */
 export type SightRows = {
-  features: Features
+  features?: Features
+  seen?: Seen
   position_ids: tf.Tensor // [B, 3, P] int32
   /** Position of the first token after the prompt. */
   next: tf.Tensor // [B] int32
@@ -79,6 +80,7 @@ export function expanded(
 }
 
 /** Lays out what padded prompts see.
+ * @param apart each row by itself, so that rows can be taken out of the batch
  * @returns what the tower takes, and where the tokens are */
 export function lookedAt(
   vision: Vision,
@@ -86,7 +88,8 @@ export function lookedAt(
   ids: ArrayLike<number>,
   mask: ArrayLike<number>,
   P: number,
-): { seen: Seen } & Omit<SightRows, 'features'> {
+  apart: boolean,
+): { seen: Seen; position_ids: tf.Tensor; next: tf.Tensor } {
   const joined = (rows: readonly PatchRows[]) => {
     const patches = new Float32Array(rows.reduce((sum, row) => sum + row.patches.length, 0))
     let at = 0
@@ -96,14 +99,17 @@ export function lookedAt(
     }
     return { patches, grids: rows.map(({ grid }) => grid) }
   }
-  const videos = prompts.flatMap(p => p.videos)
-  const sight: Sight = {
-    images: joined(prompts.flatMap(p => p.images)),
-    videos: { ...joined(videos), seconds: videos.map(({ seconds }) => seconds) },
+  const sightOf = (prompts: readonly Pictures[]): Sight => {
+    const videos = prompts.flatMap(p => p.videos)
+    return {
+      images: joined(prompts.flatMap(p => p.images)),
+      videos: { ...joined(videos), seconds: videos.map(({ seconds }) => seconds) },
+    }
   }
+  const sight = sightOf(prompts)
   const { positions, next } = ropeIndex(vision, tokenTypes(vision, ids), mask, P, sight)
   return {
-    seen: seenBy(vision, ids, P, sight),
+    seen: seenBy(vision, ids, P, apart ? prompts.map(row => sightOf([row])) : [sight]),
     position_ids: tf.tensor3d(positions, [next.length, 3, P], 'int32'),
     next: tf.tensor1d(next, 'int32'),
   }

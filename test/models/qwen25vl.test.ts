@@ -56,7 +56,7 @@ describe('Qwen2.5-VL', function () {
   }
 
   it('agrees with transformers by stage: features of images and videos, hidden states', async () => {
-    const seen = seenBy(vision, ids, T, sight)
+    const seen = seenBy(vision, ids, T, [sight])
     const B = ids.length / T
     const { positions } = ropeIndex(vision, tokenTypes(vision, ids), mask, T, sight)
     const { hidden, values, there } = tf.tidy(() => {
@@ -130,10 +130,8 @@ describe('Qwen2.5-VL', function () {
       const row = new Int32Array(32)
       row.fill(vision.image_token_id, 2, 2 + (h * w) / 4)
       const none = { patches: new Float32Array(0), grids: [], seconds: [] }
-      const seen = seenBy(vision, row, 32, {
-        images: { patches: new Float32Array(h * w * vision.patch), grids },
-        videos: none,
-      })
+      const images = { patches: new Float32Array(h * w * vision.patch), grids }
+      const seen = seenBy(vision, row, 32, [{ images, videos: none }])
       disposeTree([seen, await program.async(weights, seen)])
     }
     assert.equal(stats()!.traced - before, 1)
@@ -155,7 +153,7 @@ describe('Qwen2.5-VL', function () {
     const one = { ...sight, images: { ...sight.images, grids: [[1, 4, 4], sight.images.grids[1]!] as Grid[] } }
     assert.throws(() => ropeIndex(vision, types, mask, T, one), /row 0: \d+ tokens of an image .* its grid makes 4/)
     const fewer = ids.map(id => (id === vision.video_token_id ? 9 : id))
-    assert.throws(() => seenBy(vision, fewer, T, sight), /0 tokens stand for videos, whose patches make 36/)
+    assert.throws(() => seenBy(vision, fewer, T, [sight]), /0 tokens stand for videos, whose patches make 36/)
     const path = fixture('qwen25vl/config.json')
     const json = JSON.parse(await readFile(path, 'utf8')) as { vision_config: object; text_config: object }
     const refuses = (change: object, message: RegExp) =>

@@ -64,6 +64,15 @@ describe('adamw', () => {
     )
   })
 
+  it('moves each weight by the rate that is its own', () => {
+    const weights = { a: tf.scalar(1), b: tf.scalar(1) }
+    const grads = { a: tf.scalar(3), b: tf.scalar(3) }
+    const learning_rate = (path: string) => tf.scalar(path === 'a' ? 0.5 : 0.25)
+    const config = { ...fixture.options, learning_rate, weight_decay: 0, max_grad_norm: 0 }
+    const { a, b } = adamw(weights, grads, adamwState(weights), config).weights
+    near([a.dataSync()[0]!, b.dataSync()[0]!], [0.5, 0.75], 'weights')
+  })
+
   it('computes in float32 and rounds the weights once', () => {
     const [values, slopes] = [
       [1, 2.5, -3],

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { loadWeights } from '../../src/io/checkpoint.js'
+import { openSafetensors } from '../../src/io/safetensors.js'
+import { dpo, grpo, sft, type Run } from '../../src/optimizers/index.js'
+import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
+import { loadPolicy, type LanguagePolicy, type PolicyOptions, type VisionPrompt } from '../../src/policies/index.js'
+import { weighted } from '../../src/rewards/index.js'
+import { disposeTree, eachTensor, jit, type TensorTree } from '../../src/xla/index.js'
+import { fixture } from '../models/fixture.js'
+import { picture } from '../models/pictures.js'
+
+const AGREE = 1e-4 // float32 against PyTorch's, or one order of sums against another, relative to the largest of a leaf
+const MODEL = fixture('qwen25vl')
+
+describe('parts of a vision-language model that learn', function () {
+  this.timeout(300_000)
+
+  const prompt: VisionPrompt = { prompt: [{ role: 'user', content: 'What is this?' }], images: [picture(1, 16, 24)] }
+  const other: VisionPrompt = { ...prompt, images: [picture(2, 24, 24)] }
+
+  /** Leaves by their paths. */
+  async function values(tree: TensorTree): Promise<Map<string, Float32Array>> {
+    const leaves: [string, tf.Tensor][] = []
+    eachTensor(tree, (t, path) => leaves.push([path, t]))
+    return new Map(
+      await Promise.all(leaves.map(async ([path, t]) => [path, (await t.data()) as Float32Array] as const)),
+    )
+  }
+
+  function agree(found: Map<string, Float32Array>, wanted: Map<string, Float32Array>): void {
+    assert.deepEqual([...found.keys()].sort(), [...wanted.keys()].sort())
+    for (const [path, is] of wanted) {
+      const most = (x: Float32Array) => x.reduce((m, value) => Math.max(m, Math.abs(value)), 0)
+      const apart = most(is.map((x, i) => x - found.get(path)![i]!))
+      assert.ok(apart < AGREE * most(is), `${path}: ${apart} apart, of ${most(is)}`)
+    }
+  }
+
+  const partOf = (path: string): string =>
+    path.startsWith('visual.merger') ? 'merger' : path.startsWith('visual') ? 'tower' : 'language model'
+  const partsIn = (paths: Iterable<string>) => [...new Set([...paths].map(partOf))].sort()
+
+  /** Gradient of the negative mean log-probability of completions with regard to what learns. */
+  function gradient(policy: LanguagePolicy, rows: TensorTree, group = 1): { logProb: number; grads: TensorTree } {
+    const program = jit((trainable: TensorTree, frozen: TensorTree, rows: TensorTree, key: tf.Tensor) => {
+      const { value, grads } = valueAndGrad(trainable => {
+        const { score, length } = policy.score({ trainable, frozen }, rows, key, { group })
+        return { value: tf.neg(tf.div(tf.sum(score), tf.sum(length))), aux: {} }
+      }, trainable)
+      return { value, grads }
+    })
+    const key = tf.zeros([2], 'int32')
+    const { value, grads } = program(policy.weights.trainable, policy.weights.frozen, rows, key)
+    const logProb = -value.dataSync()[0]!
+    disposeTree([key, value])
+    return { logProb, grads }
+  }
+
+  it('have the gradients of transformers: tower, merger and language model', async () => {
+    const source = await openSafetensors(fixture('qwen25vl_expected.safetensors'))
+    const { conversations, images, videos, fps } = JSON.parse(await readFile(fixture('qwen25vl_expected.json'), 'utf8')) // prettier-ignore
+    const policy = await loadPolicy(MODEL, { tune_mm_vision: true })
+    const frames = ([count, h, w]: number[]) => Array.from({ length: count! }, (_, f) => picture(10 + f, h!, w!))
+    const prompts: VisionPrompt[] = conversations.map((content: [], i: number) => ({
+      prompt: [{ role: 'user', content }],
+      ...(i === 0 && { images: images.map(([h, w]: number[], n: number) => picture(n, h!, w!)) }),
+      ...(i === 1 && { videos: videos.map((video: number[]) => ({ frames: frames(video), fps })) }),
+    }))
+    const { completion_ids, completion_mask, ...rest } = policy.encode(prompts, ['', '', ''])
+    const drawn = tf.tensor2d((await source.read('greedy')) as Int32Array, [3, 12], 'int32')
+    const rows = { ...rest, completion_ids: drawn, completion_mask: tf.onesLike(drawn) }
+    const { logProb, grads } = gradient(policy, rows)
+
+    const reference = await openSafetensors(fixture('qwen25vl_gradients.safetensors'))
+    const { parameters, layers } = policy.model
+    const wanted = await loadWeights(reference, parameters, { layers, ignore: /log_probs/ })
+    agree(await values(grads), await values(wanted))
+    const logProbs = (await reference.read('log_probs')) as Float32Array
+    const mean = logProbs.reduce((sum, x) => sum + x, 0) / logProbs.length
+    assert.ok(Math.abs(logProb - mean) < AGREE, `${logProb}, ${mean}`)
+    disposeTree([rows, completion_ids, completion_mask, grads, wanted])
+    policy.dispose()
+    await Promise.all([source.close(), reference.close()])
+  })
+
+  it('look at a prompt once for its group', async () => {
+    const policy = await loadPolicy(MODEL, { tune_mm_vision: true, gradient_checkpointing: false })
+    const vision = policy.model.vision as { see: NonNullable<LanguagePolicy['model']['vision']>['see'] }
+    const { see } = vision
+    const looks: number[] = []
+    vision.see = (weights, patches) => {
+      looks.push(patches.values.shape[0])
+      return see(weights, patches)
+    }
+    const rows = policy.encode([prompt, prompt, other, other], ['Yes.', 'No.', 'Is it?', 'Maybe.'])
+    const [each, shared] = [gradient(policy, rows), gradient(policy, rows, 2)]
+    assert.deepEqual(looks, [4, 2])
+    agree(await values(shared.grads), await values(each.grads))
+    disposeTree([rows, each.grads, shared.grads])
+    policy.dispose()
+  })
+
+  /** What an update changes, by parts, and the row it yields. */
+  async function changed(policy: LanguagePolicy, run: Run): Promise<{ parts: string[]; rows: Run['rows'] }> {
+    const before = new Map([...(await values(policy.weights.trainable))].map(([path, x]) => [path, x.slice()]))
+    const frozen = await values(policy.weights.frozen)
+    const [first] = [...frozen.values()].map(x => x.slice())
+    await run.done()
+    const after = await values(policy.weights.trainable)
+    const moved = [...after.keys()].filter(path => after.get(path)!.some((x, i) => x !== before.get(path)![i]))
+    if (first) assert.deepEqual([...(await values(policy.weights.frozen)).values()][0], first)
+    run.dispose()
+    return { parts: partsIn(moved), rows: run.rows }
+  }
+
+  const args = { learning_rate: 1e-3, per_device_train_batch_size: 2, max_steps: 1 } as const
+
+  it('are the language model and the merger, if nothing else is said', async () => {
+    const policy = await loadPolicy(MODEL)
+    const rows = [prompt, other].map(prompt => ({ prompt, completion: 'It is.' }))
+    assert.deepEqual((await changed(policy, sft(policy, rows, args))).parts, ['language model', 'merger'])
+    policy.dispose()
+  })
+
+  it('learn at rates of their own, on one schedule', async () => {
+    const policy = await loadPolicy(MODEL, { tune_mm_vision: true })
+    const rows = [{ prompt, completion: 'It is.' }]
+    const rates = { learning_rate: 0, vision_tower_lr: 1e-3, lr_scheduler_type: 'linear', max_steps: 2 } as const
+    assert.throws(() => sft(policy, rows, { ...rates, mm_projector_lr: -1 }), /mm_projector_lr is -1, needs 0 or more, or null/) // prettier-ignore
+    const run = sft(policy, rows, { ...args, ...rates, per_device_train_batch_size: 1 })
+    const result = await changed(policy, run)
+    assert.deepEqual(result.parts, ['tower'])
+    assert.deepEqual(result.rows.map(row => [row['learning_rate'], row['vision_tower_lr'], row['mm_projector_lr']]), [[0, 1e-3, undefined], [0, 5e-4, undefined]]) // prettier-ignore
+    policy.dispose()
+    const frozen = await loadPolicy(MODEL)
+    assert.throws(() => sft(frozen, rows, rates), /vision_tower_lr is 0.001, but no weight of that part learns.*tune_mm_vision: true/) // prettier-ignore
+    frozen.dispose()
+  })
+
+  it('are not what sees, where that is said: features lie with the rows', async () => {
+    const policy = await loadPolicy(MODEL, { tune_mm_mlp: false })
+    const rows = policy.encode([prompt], ['It is.'])
+    assert.deepEqual(Object.keys(rows.sight!).sort(), ['features', 'next', 'position_ids'])
+    assert.deepEqual(partsIn((await values(policy.weights.trainable)).keys()), ['language model'])
+    assert.deepEqual(partsIn((await values(policy.weights.frozen)).keys()), ['merger', 'tower'])
+    const pairs = [prompt, other].map(prompt => ({ prompt, chosen: 'It is.', rejected: 'No.' }))
+    assert.deepEqual((await changed(policy, dpo(policy, pairs, args))).parts, ['language model'])
+    disposeTree(rows)
+    policy.dispose()
+  })
+
+  it('learn by GRPO, from what they see now, against what they saw at first', async () => {
+    const policy = await loadPolicy(MODEL, { tune_mm_llm: false, tune_mm_vision: true, tune_mm_mlp: false })
+    const length = weighted({ odd: [({ completions }) => completions.map((_, i) => i % 2), 1] })
+    const config = { ...args, max_steps: 2, num_generations: 2, max_completion_length: 8, beta: 0.1, learning_rate: 0.02 } // prettier-ignore
+    const { parts, rows } = await changed(policy, grpo(policy, [{ prompt }, { prompt: other }], length, config))
+    assert.deepEqual(parts, ['tower'])
+    const [first, second] = rows.map(row => ({ kl: Number(row['kl']), apart: Number(row['sampling/sampling_logp_difference/max']) })) // prettier-ignore
+    assert.ok(first!.kl < AGREE && second!.kl > 10 * AGREE, `kl ${first!.kl}, then ${second!.kl}`)
+    assert.ok(first!.apart < AGREE && second!.apart < AGREE, `${first!.apart}, ${second!.apart} from what was drawn`)
+    policy.dispose()
+  })
+
+  it('lie beside an adapter of the others, are stored with it, and open again', async () => {
+    const policy = await loadPolicy(MODEL, { adapter: { r: 2 }, tune_mm_mlp: true })
+    const pairs = [prompt, other].map(prompt => ({ prompt, chosen: 'It is.', rejected: 'No.' }))
+    const { parts, rows } = await changed(policy, dpo(policy, pairs, { ...args, max_steps: 2 }))
+    assert.deepEqual(parts, ['language model', 'merger'])
+    const [first, second] = rows.map(row => Math.abs(Number(row['rewards/margins'])))
+    assert.ok(
+      first! < AGREE && second! > 1e-3,
+      `margins ${first}, then ${second}: the reference is what was there before`,
+    )
+    const dirs = await Promise.all([0, 1].map(() => mkdtemp(join(tmpdir(), 'parts-'))))
+    await policy.save(dirs[0]!)
+    await policy.save(dirs[1]!, { merge: true })
+    const scored = async (policy: LanguagePolicy) => {
+      const rows = policy.encode([prompt, other], ['It is.', 'No.'])
+      const { score, length } = policy.score(policy.weights, rows)
+      const found = await values({ score })
+      disposeTree([rows, score, length])
+      policy.dispose()
+      return found
+    }
+    const wanted = await scored(policy)
+    agree(await scored(await loadPolicy(MODEL, { adapter: dirs[0]! })), wanted)
+    agree(await scored(await loadPolicy(dirs[1]!)), wanted)
+    await assert.rejects(loadPolicy(MODEL, { adapter: dirs[0]!, tune_mm_mlp: false }), /tune_mm_mlp is false, but the adapter has weights of the projector/) // prettier-ignore
+    for (const dir of dirs) await rm(dir, { recursive: true })
+  })
+
+  it('may be layers of the tower that an adapter names', async () => {
+    const policy = await loadPolicy(MODEL, { adapter: { r: 2, target_modules: ['qkv', 'o_proj'] } })
+    const rows = policy.encode([prompt], ['It is.'])
+    const { grads } = gradient(policy, rows)
+    const moving = [...(await values(grads))].filter(([, x]) => x.some(Boolean)).map(([path]) => path)
+    assert.deepEqual(moving.sort(), ['layers.self_attn.o_proj.lora_B', 'visual.blocks.attn.qkv.lora_B']) // A begins to with B
+    disposeTree([rows, grads])
+    policy.dispose()
+  })
+
+  it('are refused where the rest says otherwise', async () => {
+    const refused = (options: PolicyOptions, message: RegExp, model = MODEL) =>
+      assert.rejects(loadPolicy(model, options), message)
+    const text = fixture('qwen2')
+    await refused({ tune_mm_vision: true }, /tune_mm_vision is true, but Qwen2ForCausalLM sees no pictures/, text)
+    await refused({ tune_mm_llm: false }, /tune_mm_llm is false, but Qwen2ForCausalLM is a language model alone/, text)
+    await refused({ tune_mm_llm: false, tune_mm_mlp: false }, /leave nothing that learns/)
+    const qkv = { r: 2, target_modules: ['qkv'] }
+    await refused({ adapter: { r: 2 }, tune_mm_llm: false }, /tune_mm_llm is false, but the adapter has weights of the language model/) // prettier-ignore
+    await refused({ adapter: qkv, tune_mm_llm: true }, /target_modules of the adapter names no layer of it/)
+    await refused({ adapter: qkv, tune_mm_vision: true }, /the adapter lies on layers of the vision tower/)
+    await refused({ quantization: 'nf4', tune_mm_vision: true }, /tune_mm_vision is true, but its weights are kept in 4 bits/) // prettier-ignore
+    const merged = await loadPolicy(MODEL, { quantization: 'nf4', tune_mm_mlp: true })
+    assert.deepEqual(partsIn((await values(merged.weights.trainable)).keys()), ['merger'])
+    merged.dispose()
+  })
+})
