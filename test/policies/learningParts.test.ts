@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadWeights } from '../../src/io/checkpoint.js'
 import { openSafetensors } from '../../src/io/safetensors.js'
+import type { ContentPart } from '../../src/io/tokenizer.js'
 import { dpo, grpo, sft, type Run } from '../../src/optimizers/index.js'
 import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
 import { loadPolicy, type LanguagePolicy, type PolicyOptions, type VisionPrompt } from '../../src/policies/index.js'
@@ -15,6 +16,14 @@ import { picture } from '../models/pictures.js'
 
 const AGREE = 1e-4 // float32 against PyTorch's, or one order of sums against another, relative to the largest of a leaf
 const MODEL = fixture('qwen25vl')
+
+/** What test/fixtures/generate/qwen25vl.py says of its prompts: two images, a video, text alone. */
+interface Expected {
+  conversations: ContentPart[][]
+  images: [number, number][]
+  videos: [number, number, number][]
+  fps: number
+}
 
 describe('parts of a vision-language model that learn', function () {
   this.timeout(300_000)
@@ -62,13 +71,16 @@ describe('parts of a vision-language model that learn', function () {
 
   it('have the gradients of transformers: tower, merger and language model', async () => {
     const source = await openSafetensors(fixture('qwen25vl_expected.safetensors'))
-    const { conversations, images, videos, fps } = JSON.parse(await readFile(fixture('qwen25vl_expected.json'), 'utf8')) // prettier-ignore
+    const expected = JSON.parse(await readFile(fixture('qwen25vl_expected.json'), 'utf8')) as Expected
     const policy = await loadPolicy(MODEL, { tune_mm_vision: true })
-    const frames = ([count, h, w]: number[]) => Array.from({ length: count! }, (_, f) => picture(10 + f, h!, w!))
-    const prompts: VisionPrompt[] = conversations.map((content: [], i: number) => ({
+    const images = expected.images.map(([h, w], n) => picture(n, h, w))
+    const videos = expected.videos.map(([count, h, w]) => ({
+      frames: Array.from({ length: count }, (_, f) => picture(10 + f, h, w)),
+      fps: expected.fps,
+    }))
+    const prompts: VisionPrompt[] = expected.conversations.map((content, i) => ({
       prompt: [{ role: 'user', content }],
-      ...(i === 0 && { images: images.map(([h, w]: number[], n: number) => picture(n, h!, w!)) }),
-      ...(i === 1 && { videos: videos.map((video: number[]) => ({ frames: frames(video), fps })) }),
+      ...(i === 0 ? { images } : i === 1 ? { videos } : {}),
     }))
     const { completion_ids, completion_mask, ...rest } = policy.encode(prompts, ['', '', ''])
     const drawn = tf.tensor2d((await source.read('greedy')) as Int32Array, [3, 12], 'int32')
