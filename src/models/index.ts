@@ -57,6 +57,7 @@ export {
   ropeIndex,
   seenBy,
   tokenTypes,
+  visionPartOf,
   type Grid,
   type Seen,
   type Sight,

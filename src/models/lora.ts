@@ -11,9 +11,10 @@ import { dequantizeNf4, disposeTree, eachTensor, isNf4, random, tensorsOf, type 
 import type { CausalModel } from './causalModel.js'
 import { drawEach } from './drawEach.js'
 import type { ForwardModel } from './forwardModel.js'
+import { visionPartOf } from './vision.js'
 
 /** What an adapter is laid on: a language model or a part of a pipeline. */
-type Base = Pick<ForwardModel, 'architecture' | 'parameters' | 'layers' | 'part'> & Pick<CausalModel, 'vision'>
+type Base = Pick<ForwardModel, 'architecture' | 'parameters' | 'layers' | 'part'>
 
 /** A LoRA adapter, under PEFT's names. */
 export interface LoraConfig {
@@ -298,7 +299,7 @@ function savedModules(model: Base, fields: Fields): Parameter[] {
   const within = (module: string, name: string) => `.${module}.`.includes(`.${name}.`)
   const found = model.parameters.filter(parameter => {
     const saved = modulesOf(model, parameter).map(module => given.some(name => within(module, name)))
-    if (saved.some(Boolean) && (!saved.every(Boolean) || !model.vision?.partOf(parameter.path)))
+    if (saved.some(Boolean) && (!saved.every(Boolean) || !visionPartOf(parameter.path)))
       fields.fail('modules_to_save', 'modules of the vision tower or what connects it, in all layers')
     return saved[0]
   })

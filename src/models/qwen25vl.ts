@@ -185,8 +185,6 @@ function qwen25VlVision(config: Qwen25VlConfig, { gradient_checkpointing: remat 
     window: Math.floor(Math.floor(sizes.window_size / merge) / sizes.patch_size),
     tokens_per_second: sizes.tokens_per_second,
     patch: sizes.in_channels * sizes.temporal_patch_size * sizes.patch_size ** 2,
-    partOf: path =>
-      /^visual\.merger\./.test(path) ? 'mm_projector' : /^visual\./.test(path) ? 'vision_tower' : undefined,
     see,
   }
 }

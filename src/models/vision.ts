@@ -30,16 +30,20 @@ export interface Vision {
   readonly tokens_per_second: number
   /** Numbers in a patch. */
   readonly patch: number
-  /** Which of the parts that see a weight belongs to; undefined for the language model's.
-   * @param path in the weight tree */
-  partOf(path: string): VisionPart | undefined
   /** Pure, differentiable in the weights, and may be called inside `jit`.
    * @returns a feature a unit [N, M, C] */
   see(weights: TensorTree, patches: Patches): tf.Tensor
 }
 
-/** The tower, and what connects it with the language model: Qwen's merger. */
+/** The tower, and what connects it with the language model, such as Qwen's merger. */
 export type VisionPart = 'vision_tower' | 'mm_projector'
+
+/** Which of them a weight belongs to; undefined for the language model's.
+ * @param path in the weight tree, where what sees lies under `visual` */
+export function visionPartOf(path: string): VisionPart | undefined {
+  if (/^visual\.(merger|multi_modal_projector)\./.test(path)) return 'mm_projector'
+  return path.startsWith('visual.') ? 'vision_tower' : undefined
+}
 
 /** Patches of pictures and videos, window by window, padded to S. */
 export type Patches = {

@@ -9,6 +9,7 @@ import {
   featuresOf,
   saveAdapter,
   saveMerged,
+  visionPartOf,
   type CausalModel,
   type LoraConfig,
   type Seen,
@@ -299,7 +300,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return this.#programs.forward(this.#whole(this.weights), { ...input })
   }
 
-  partOf = (path: string) => this.model.vision?.partOf(path)
+  partOf = visionPartOf
 
   fork(trainable = this.weights.trainable): LanguagePolicy {
     const weights = { trainable: copied(trainable), frozen: this.weights.frozen }

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import { treeOf } from '../io/checkpoint.js'
-import type { Adapter, CausalModel, VisionPart } from '../models/index.js'
+import { visionPartOf, type Adapter, type CausalModel, type VisionPart } from '../models/index.js'
 import { copy, eachTensor, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
 import type { Weights } from './policy.js'
@@ -29,7 +29,7 @@ export function learningParts(
   flags: TunedParts,
   adapter?: Pick<Adapter, 'weights' | 'scaling'>,
 ): Weights {
-  const partOf = (path: string): Part => model.vision?.partOf(path) ?? 'language_model'
+  const partOf = (path: string): Part => visionPartOf(path) ?? 'language_model'
   const [base, learnt] = [leavesOf(weights), leavesOf(adapter?.weights ?? {})]
   const partsOf = (paths: Iterable<string>, kind: RegExp) => new Set([...paths].filter(p => kind.test(p)).map(partOf))
   const adapted = partsOf(learnt.keys(), /\.lora_\w+$/)
