@@ -15,6 +15,7 @@ import {
   type TrainState,
 } from '../optimizers/index.js'
 import { rewardBatch } from '../optimizers/rollout.js'
+import { warnings } from '../optimizers/warnings.js'
 import type { Policy } from '../policies/index.js'
 import {
   createRun,
@@ -223,7 +224,9 @@ function versions(): Record<string, string> {
 }
 
 /** Reports steps on stderr, with the time that is left: one line that changes on a terminal, elsewhere some twenty lines a run. */
-export function progress(stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = process.stderr): TrainOptions['onRow'] {
+export function progress(
+  stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = process.stderr,
+): (row: Row, steps: number) => void {
   let first: { time: number; step: number } | undefined
   return (row, steps) => {
     const now = performance.now()
@@ -234,6 +237,20 @@ export function progress(stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = p
     const line = `step ${row.step}/${steps}, ${headline}${left === null ? '' : `, ${duration(left)} left`}`
     if (stream.isTTY) stream.write(`\r${line}\u001b[K${row.step === steps ? '\n' : ''}`)
     else if (row.step === steps || row.step % Math.ceil(steps / 20) === 0) stream.write(`${line}\n`)
+  }
+}
+
+/** Says on stderr what seems wrong with a run, each thing once. */
+export function watch(stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = process.stderr): (row: Row) => void {
+  const rows: Row[] = []
+  const told = new Set<string>()
+  return row => {
+    rows.push(row)
+    for (const warning of warnings(rows)) {
+      const kind = warning.replaceAll(/[-\d.]+/g, '') // the same again has other figures
+      if (!told.has(kind)) stream.write(`${stream.isTTY ? '\n' : ''}warning: ${warning}\n`) // below the line of progress
+      told.add(kind)
+    }
   }
 }
 
@@ -275,7 +292,12 @@ start at the working directory. Ctrl-C ends after the current step, keeps what t
     const signals = ['SIGINT', 'SIGTERM'] as const
     for (const signal of signals) process.on(signal, onSignal)
     try {
-      const options = { overwrite: values.overwrite, resume: values.resume, signal: stop.signal, onRow: progress() }
+      const [shown, watched] = [progress(), watch()]
+      const onRow = (row: Row, steps: number) => {
+        shown(row, steps)
+        watched(row)
+      }
+      const options = { overwrite: values.overwrite, resume: values.resume, signal: stop.signal, onRow }
       const result = await train(experiment, options)
       if (result.step < result.steps)
         throw new Error(

@@ -8,11 +8,13 @@ const FLAT = 0.8
 const COLLAPSED = 0.1
 /** Nats a token of divergence from the reference. */
 const RUN_AWAY = 1
+/** Part of its start by which the log-probability of chosen outputs may fall: batches of other lengths move it, too. */
+const LESS_LIKELY = 0.5
 /** Share of completions cut at the length bound. */
 const CUT = 0.9
 
-/** What a reader should know about a run, in words: flat rewards, collapse, KL run-away, completions cut, a loss that is no number.
- * Each looks at the mean of the last five rows; rules of thumb, not tests. */
+/** What a reader should know about a run, in words: flat rewards, collapse of reward, entropy or length, KL run-away, chosen outputs that become less
+ * likely, completions cut, a loss or gradient that is no number. Each looks at the mean of the last five rows; rules of thumb, not tests. */
 export function warnings(rows: readonly Row[]): string[] {
   const recent = (metric: string) => mean(rows.slice(-RECENT), metric)
   const start = (metric: string) => (rows.length < 2 * RECENT ? null : mean(rows.slice(0, RECENT), metric))
@@ -21,6 +23,10 @@ export function warnings(rows: readonly Row[]): string[] {
   const last = rows.at(-1)
   if (last !== undefined && last['loss'] === null)
     found.push(`The loss of step ${last.step} is not a number. Lower learning_rate or max_grad_norm, and start anew.`)
+  else if (last !== undefined && last['grad_norm'] === null)
+    found.push(
+      `The gradient of step ${last.step} is not a number. Lower learning_rate, or find the operation with debugNans, and start anew.`,
+    )
 
   if (rows.length >= RECENT) {
     const flat = recent('frac_reward_zero_std')
@@ -45,6 +51,19 @@ export function warnings(rows: readonly Row[]): string[] {
       )
   }
 
+  const [best, now, spread] = [bestReward(rows), recent('reward'), mean(rows, 'reward_std')]
+  if (best !== null && now !== null && spread !== null && best - now > spread)
+    found.push(
+      `Collapse: the reward fell from ${best.toPrecision(2)} to ${now.toPrecision(2)}, by more than completions differ. ` +
+        'Lower learning_rate or raise beta, and go on from a checkpoint before.',
+    )
+  const [chosen, chosenBefore] = [recent('logps/chosen'), start('logps/chosen')]
+  if (chosen !== null && chosenBefore !== null && chosen < chosenBefore - LESS_LIKELY * Math.abs(chosenBefore))
+    found.push(
+      `Chosen outputs become less likely: their log-probability fell from ${chosenBefore.toPrecision(2)} to ${chosen.toPrecision(2)}, if the margin grows, that of rejected ones fell faster. ` +
+        "Add a likelihood term (loss_type: ['sigmoid', 'sft']), raise beta, or lower learning_rate.",
+    )
+
   for (const [metric, what, advice] of [
     ['entropy', 'the entropy', 'Completions hardly differ any more: raise temperature, or lower learning_rate'],
     [
@@ -58,6 +77,17 @@ export function warnings(rows: readonly Row[]): string[] {
       found.push(`Collapse: ${what} fell from ${then.toPrecision(2)} to ${now.toPrecision(2)}. ${advice}.`)
   }
   return found
+}
+
+/** The highest mean reward of five rows, from the first on and before the last five; null where there are fewer. */
+function bestReward(rows: readonly Row[]): number | null {
+  const earlier = rows.slice(0, -RECENT)
+  let best: number | null = null
+  for (let end = RECENT; end <= earlier.length; end += RECENT) {
+    const reward = mean(earlier.slice(end - RECENT, end), 'reward')
+    if (reward !== null && (best === null || reward > best)) best = reward
+  }
+  return best
 }
 
 /** Of a metric over the rows that have it; null where none has. */

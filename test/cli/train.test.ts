@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import { evaluate } from '../../src/cli/evaluate.js'
 import { readExperiment } from '../../src/cli/experiment.js'
-import { progress, train } from '../../src/cli/train.js'
+import { progress, train, watch } from '../../src/cli/train.js'
 import { latestCheckpoint, openRun } from '../../src/runs/index.js'
 import { fixture } from '../models/fixture.js'
 import { trainedUnlessKilled } from './killed.js'
@@ -185,7 +185,7 @@ describe('train', () => {
   it('shows steps and the time left: one line on a terminal, some lines elsewhere', () => {
     const written = (isTTY: boolean) => {
       const texts: string[] = []
-      const onRow = progress({ isTTY, write: (text: string) => texts.push(text) > 0 })!
+      const onRow = progress({ isTTY, write: (text: string) => texts.push(text) > 0 })
       for (let step = 1; step <= 40; step++) onRow({ step, reward: 0.5 }, 40)
       return texts
     }
@@ -193,5 +193,14 @@ describe('train', () => {
     assert.equal(written(true)[5], '\rstep 6/40, reward 0.500, 0:00 left\u001b[K')
     assert.equal(written(false).length, 20)
     assert.equal(written(false).at(-1), 'step 40/40, reward 0.500, 0:00 left\n')
+  })
+
+  it('says once what seems wrong', () => {
+    const texts: string[] = []
+    const onRow = watch({ isTTY: false, write: (text: string) => texts.push(text) > 0 })
+    for (let step = 1; step <= 20; step++) onRow({ step, loss: step === 9 ? null : 1, kl: step / 10 })
+    assert.equal(texts.length, 2)
+    assert.match(texts[0]!, /^warning: The loss of step 9 is not a number.*\n$/)
+    assert.match(texts[1]!, /^warning: KL run-away: the policy is 1\.0 nats/)
   })
 }).timeout(120_000)

@@ -26,6 +26,21 @@ describe('warnings', () => {
       rows(2, 'loss', step => (step === 2 ? null : 1)),
       /^The loss of step 2 is not a number/,
     ],
+    [
+      'a gradient that is no number',
+      rows(2, 'grad_norm', step => (step === 2 ? null : 1)),
+      /^The gradient of step 2 is not a number/,
+    ],
+    [
+      'collapse of the reward',
+      rows(20, 'reward', step => (step < 15 ? step / 20 : 0)).map(row => ({ ...row, reward_std: 0.4 })),
+      /^Collapse: the reward fell from 0\.50 to 0\.0, /,
+    ],
+    [
+      'chosen outputs that become less likely',
+      rows(12, 'logps/chosen', step => (step < 7 ? -40 : -65)),
+      /^Chosen outputs become less likely: their log-probability fell from -40 to -65/,
+    ],
   ]
   for (const [what, bad, expected] of cases)
     it(`tell of ${what}`, () => {
@@ -38,6 +53,10 @@ describe('warnings', () => {
     const healthy = Array.from({ length: 40 }, (_, i) => ({
       step: i + 1,
       loss: 0.1,
+      grad_norm: 2,
+      reward: 0.5 + 0.3 * Math.sin(i), // noise of batches
+      reward_std: 0.4,
+      'logps/chosen': -40 - 8 * Math.sin(i) - i / 4,
       frac_reward_zero_std: 0.3,
       entropy: 0.8 - i / 60,
       kl: i / 200,
