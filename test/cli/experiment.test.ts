@@ -74,6 +74,7 @@ describe('training configs', () => {
       [['adapter.rank=4'], /adapter: unknown key "rank"/],
       [['quantization=nf4'], /quantization is nf4 without an adapter/],
       [['quantization=int8', 'adapter.r=4'], /quantization is "int8", needs one of nf4/],
+      [['tune_mm_vision=1'], /tune_mm_vision is 1, needs true, false or null/],
       [['dtype=f16'], /dtype is "f16"/],
       [['rewards={}'], /optimizer is grpo without rewards/],
       [['optimizer=sft'], /rewards are given but optimizer is sft/],
