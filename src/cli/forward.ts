@@ -49,9 +49,9 @@ Runs one forward pass in float32 and stores what comes out, to compare with anot
   MODEL_DIR          directory, or id at the Hugging Face hub, of a model as transformers or diffusers saves it:
                      ${FORWARD_CLASSES}
   IN.safetensors     its inputs under the names of their forward; whole numbers I64 or I32, others F32, F16 or BF16.
-                     A causal language model: input_ids, optionally attention_mask, position_ids; Qwen2.5-VL also pixel_values with
-                     image_grid_thw, pixel_values_videos with video_grid_thw and second_per_grid_ts, and mm_token_type_ids, without
-                     which tokens have plain positions, as in transformers 5
+                     A causal language model: input_ids, optionally attention_mask, position_ids. Those that see: pixel_values and
+                     what transformers 5 takes beside them (image_grid_thw, pixel_values_videos, …); without mm_token_type_ids
+                     (Qwen2.5-VL) or token_type_ids (Gemma 3) pictures change neither positions nor masks, as there
   OUT.safetensors    its outputs, F32. A causal language model: logits
   --adapter DIR      a LoRA adapter on top: PEFT's of a causal language model, diffusers' of a FLUX transformer
   --json             print the result as JSON`,

@@ -24,9 +24,10 @@ export { completionRows, preferenceRows, promptRows } from './trlRows.js'
 export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 
 // Pictures and videos
-export { sampleFrames, type FrameSampling, type Video } from '../io/qwen2VlProcessor.js'
 export { sampleVideo, type VideoSampling } from '../io/sampleVideo.js'
 export { readVideo, type DecodedVideo, type VideoOptions } from '../io/video.js'
+export { sampleFrames, type FrameSampling } from '../io/qwen2VlProcessor.js'
+export type { Video } from '../io/visionProcessor.js'
 export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
 export { resize, type Filter } from '../io/resize.js'
 

@@ -1,26 +1,12 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import type { RgbImage } from './images.js'
-import { Fields, readJson } from './json.js'
+import type { Fields } from './json.js'
+import { CLIP_PIXELS, pixelValues } from './pixelValues.js'
 import { resize } from './resize.js'
+import { processorFields, type Picture, type Video } from './visionProcessor.js'
 
-/** Files that may say what {@link loadQwen2VlProcessor} reads. */
-export const PROCESSOR_FILES = ['processor_config.json', 'preprocessor_config.json', 'video_preprocessor_config.json']
-
-/** Frames of a video, one size all, in their order. */
-export interface Video {
-  frames: readonly RgbImage[]
-  /** How many of these frames stand for a second. Default 24, transformers' guess. */
-  fps?: number
-}
-
-/** What a model that sees is given of a picture or a video: patches of temporal_patch_size frames, patch_size rows and columns. */
-export interface PatchRows {
-  /** Row by row: merge_size² neighbouring patches after one another; in each the channels, in each of these the frames, rows and columns. */
-  patches: Float32Array
-  /** `image_grid_thw`: how many patches there are in time, down and across. */
-  grid: readonly [t: number, h: number, w: number]
-}
+/** Patches of temporal_patch_size frames, patch_size rows and columns, row by row: merge_size² neighbouring ones after one another; in each
+ * the channels, in each of these the frames, rows and columns. The grid is `image_grid_thw`. */
+export type PatchRows = Omit<Picture, 'text'>
 
 /** Prepares pictures and videos for Qwen2-VL and Qwen2.5-VL. */
 export interface Qwen2VlProcessor {
@@ -47,16 +33,18 @@ interface Settings {
   patch_size: number
   merge_size: number
   temporal_patch_size: number
-  image_mean: number[]
-  image_std: number[]
-  rescale_factor: number
+  /** Of each channel what a byte becomes. */
+  values: readonly Float32Array[]
 }
 
 /** Reads processor_config.json, as transformers 5 writes it, or preprocessor_config.json with video_preprocessor_config.json, as the hub has them.
  * @throws Error naming the file and the field for values that are missing, unsound, or ask for what is not supported
  * @source transformers 5.23, Qwen2VLImageProcessor and Qwen2VLVideoProcessor: the torchvision ones, which are its default. Their values are equal */
 export async function loadQwen2VlProcessor(dir: string): Promise<Qwen2VlProcessor> {
-  const [images, videos] = [await fieldsOf(dir, 'image_processor'), await fieldsOf(dir, 'video_processor')]
+  const [images, videos] = [
+    await processorFields(dir, 'image_processor'),
+    await processorFields(dir, 'video_processor'),
+  ]
   const ofImages = settings(images, { shortest_edge: 56 * 56, longest_edge: 28 * 28 * 1280 })
   const ofVideos = settings(videos, { shortest_edge: 128 * 28 * 28, longest_edge: 28 * 28 * 768 })
   videos.only('cap_pixels_per_frame', false)
@@ -77,35 +65,17 @@ export async function loadQwen2VlProcessor(dir: string): Promise<Qwen2VlProcesso
   }
 }
 
-/** As transformers looks for them: a part of processor_config.json, else a file of the part's own, else that of pictures. */
-async function fieldsOf(dir: string, part: 'image_processor' | 'video_processor'): Promise<Fields> {
-  const whole = join(dir, 'processor_config.json')
-  const json = await readJson(whole, { optional: true })
-  if (json[part]) return new Fields(json, whole).within(part)
-  const own = join(dir, 'video_preprocessor_config.json')
-  const path = part === 'video_processor' && existsSync(own) ? own : join(dir, 'preprocessor_config.json')
-  return new Fields(await readJson(path), path)
-}
-
 function settings(fields: Fields, usual: Pick<Settings, 'shortest_edge' | 'longest_edge'>): Settings {
-  for (const name of ['do_resize', 'do_rescale', 'do_normalize']) fields.only(name, true)
+  fields.only('do_resize', true)
   fields.only('resample', 3) // bicubic
   const size = fields.within('size')
-  const three = (name: string, usual: number[]): number[] => {
-    const value = fields.get(name) ?? usual
-    return Array.isArray(value) && value.length === 3 && value.every(x => typeof x === 'number')
-      ? value
-      : fields.fail(name, 'three numbers')
-  }
   return {
     shortest_edge: fields.count('min_pixels', size.count('shortest_edge', usual.shortest_edge)),
     longest_edge: fields.count('max_pixels', size.count('longest_edge', usual.longest_edge)),
     patch_size: fields.count('patch_size', 14),
     merge_size: fields.count('merge_size', 2),
     temporal_patch_size: fields.count('temporal_patch_size', 2),
-    image_mean: three('image_mean', [0.48145466, 0.4578275, 0.40821073]), // of OpenAI's CLIP
-    image_std: three('image_std', [0.26862954, 0.26130258, 0.27577711]),
-    rescale_factor: fields.number('rescale_factor', 1 / 255),
+    values: pixelValues(fields, CLIP_PIXELS),
   }
 }
 
@@ -186,7 +156,6 @@ function patchRows(pictures: readonly RgbImage[], s: Settings): PatchRows {
   const [height, width] = smartResize(first.height, first.width, P * merge, s.shortest_edge, s.longest_edge)
   const frames = pictures.map(picture => resize(picture, width, height, 'bicubic', 'torchvision').data)
   const [t, h, w] = [Math.ceil(frames.length / times), height / P, width / P]
-  const normal = normalised(s)
   const patches = new Float32Array(t * h * w * 3 * times * P * P)
   let at = 0
   for (let time = 0; time < t; time++)
@@ -196,7 +165,7 @@ function patchRows(pictures: readonly RgbImage[], s: Settings): PatchRows {
           const data = frames[Math.min(time * times + f, frames.length - 1)]!
           for (let y = row * P; y < (row + 1) * P; y++)
             for (let x = column * P; x < (column + 1) * P; x++)
-              patches[at++] = normal[c]![data[(y * width + x) * 3 + c]!]!
+              patches[at++] = s.values[c]![data[(y * width + x) * 3 + c]!]!
         }
   return { patches, grid: [t, h, w] }
 }
@@ -207,10 +176,3 @@ function* unitByUnit(h: number, w: number, merge: number): Generator<[row: numbe
     for (let left = 0; left < w; left += merge)
       for (let y = top; y < top + merge; y++) for (let x = left; x < left + merge; x++) yield [y, x]
 }
-
-/** Of each channel what each of the 256 values becomes, computed in float32 as there. */
-const normalised = ({ image_mean, image_std, rescale_factor }: Settings): Float32Array[] =>
-  image_mean.map((mean, c) => {
-    const scaled = (x: number) => Math.fround(Math.fround(x) * (1 / rescale_factor))
-    return Float32Array.from({ length: 256 }, (_, v) => Math.fround(v - scaled(mean)) / scaled(image_std[c]!))
-  })

@@ -1,9 +1,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { readImage, type RgbImage } from './images.js'
-import type { Video } from './qwen2VlProcessor.js'
 import { sampleVideo, type VideoSampling } from './sampleVideo.js'
 import { openStream } from './videoStream.js'
+import type { Video } from './visionProcessor.js'
 
 /** A video that can be decoded in part. */
 export interface FrameSource {

@@ -69,6 +69,8 @@ export interface TokenInput {
 export type Features = {
   values: tf.Tensor // [B, T, C]
   there: tf.Tensor // [B, T], 1 where a feature replaces the embedding
+  /** Tokens of one number other than 0 see one another, also those behind them [B, T] int32. */
+  blocks?: tf.Tensor
 }
 
 /** Rotated keys [B, K, D, S], place by place so that products with them read along S, and values [B, K, S, D] of one layer; of all

@@ -1,18 +1,34 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Parameter } from '../io/checkpoint.js'
 import type { Fields } from '../io/json.js'
-import { attention, conv2d, gelu, layerNorm, linear, quickGelu, type AttentionMask, type Linear } from '../nn/index.js'
+import {
+  attention,
+  conv2d,
+  gelu,
+  geluTanh,
+  layerNorm,
+  linear,
+  quickGelu,
+  type AttentionMask,
+  type Linear,
+} from '../nn/index.js'
 import { scan, type TensorTree } from '../xla/index.js'
 import type { ForwardModel } from './forwardModel.js'
 
-/** What the two towers share; fields of config.json, under Hugging Face's names. */
-interface ClipConfig {
+/** The layers of CLIP, and of towers built alike; fields of config.json, under Hugging Face's names. */
+export interface ClipEncoder {
   hidden_size: number
   intermediate_size: number
   num_hidden_layers: number
   num_attention_heads: number
-  hidden_act: 'quick_gelu' | 'gelu'
+  hidden_act: keyof typeof ACTIVATIONS
   layer_norm_eps: number
+}
+
+const ACTIVATIONS = { quick_gelu: quickGelu, gelu, gelu_pytorch_tanh: geluTanh }
+
+/** What the two towers share. */
+interface ClipConfig extends ClipEncoder {
   /** Size of the space that texts and images share; null for a tower without the projection to it. */
   projection_dim: number | null
 }
@@ -103,7 +119,7 @@ export function clipText(config: ClipTextConfig): ForwardModel {
     parameters: named(config.num_hidden_layers, {
       'embeddings.token_embedding.weight': [vocab_size, C],
       'embeddings.position_embedding.weight': [max_position_embeddings, C],
-      ...layerShapes(config),
+      ...clipLayerShapes(config),
       ...normShapes('final_layer_norm', C),
       ...(projection_dim === null ? {} : { 'text_projection.weight': [projection_dim, C] }),
     }),
@@ -122,7 +138,7 @@ export function clipText(config: ClipTextConfig): ForwardModel {
       const { token_embedding, position_embedding } = w.embeddings
       const positions = tf.slice(position_embedding.weight, 0, length) // [T, C]
       const x = tf.add(tf.gather(token_embedding.weight, input_ids!), positions) // [B, T, C]
-      const hidden = encode(config, w, x, { causal: true, keyMask: attention_mask })
+      const hidden = clipEncode(config, w.encoder.layers, x, { causal: true, keyMask: attention_mask })
       const last_hidden_state = layerNorm(hidden, w.final_layer_norm, layer_norm_eps)
       // Configurations older than transformers 4.31 say 2 whatever the token is; it is the vocabulary's last.
       const isEnd = eos_token_id === 2 ? input_ids! : tf.cast(tf.equal(input_ids!, eos_token_id), 'int32')
@@ -147,7 +163,7 @@ export function clipVision(config: ClipVisionConfig): ForwardModel {
       'embeddings.patch_embedding.weight': [C, num_channels, patch_size, patch_size],
       'embeddings.position_embedding.weight': [patches + 1, C],
       ...normShapes('pre_layrnorm', C),
-      ...layerShapes(config),
+      ...clipLayerShapes(config),
       ...normShapes('post_layernorm', C),
       ...(projection_dim === null ? {} : { 'visual_projection.weight': [projection_dim, C] }),
     }),
@@ -164,7 +180,7 @@ export function clipVision(config: ClipVisionConfig): ForwardModel {
       const first = tf.tile(tf.reshape(class_embedding, [1, 1, C]), [b, 1, 1])
       const tokens = tf.concat([first, tf.reshape(grid, [b, patches, C])], 1) // [B, 1 + patches, C]
       const x = layerNorm(tf.add(tokens, position_embedding.weight), w.pre_layrnorm, eps)
-      const last_hidden_state = encode(config, w, x)
+      const last_hidden_state = clipEncode(config, w.encoder.layers, x)
       const classToken = tf.squeeze(tf.slice(last_hidden_state, [0, 0, 0], [b, 1, C]), [1]) // [B, C]
       const pooler_output = layerNorm(classToken, w.post_layernorm, eps)
       if (!w.visual_projection) return { last_hidden_state, pooler_output }
@@ -173,10 +189,11 @@ export function clipVision(config: ClipVisionConfig): ForwardModel {
   }
 }
 
-/** The layers of either tower on x [B, T, C]. */
-function encode(config: ClipConfig, tower: ClipTower, x: tf.Tensor, mask: AttentionMask = {}): tf.Tensor {
+/** The layers of a tower on x [B, T, C].
+ * @param layers each tensor [L, …] */
+export function clipEncode(config: ClipEncoder, layers: TensorTree, x: tf.Tensor, mask: AttentionMask = {}): tf.Tensor {
   const { num_attention_heads: H, hidden_size: C, layer_norm_eps: eps, hidden_act } = config
-  const activation = hidden_act === 'gelu' ? gelu : quickGelu
+  const activation = ACTIVATIONS[hidden_act]
   const [b, t] = x.shape as [number, number]
 
   function layer(x: tf.Tensor, weights: TensorTree): [tf.Tensor, null] {
@@ -189,14 +206,15 @@ function encode(config: ClipConfig, tower: ClipTower, x: tf.Tensor, mask: Attent
     const wide = activation(linear(layerNorm(mid, layer_norm2, eps), mlp.fc1)) // [B, T, I]
     return [tf.add(mid, linear(wide, mlp.fc2)), null]
   }
-  return scan(layer, x, tower.encoder.layers)[0]
+  return scan(layer, x, layers)[0]
 }
 
 type Shapes = Record<string, number[]>
 
 const normShapes = (name: string, C: number): Shapes => ({ [`${name}.weight`]: [C], [`${name}.bias`]: [C] })
 
-function layerShapes({ hidden_size: C, intermediate_size: I }: ClipConfig): Shapes {
+/** Shapes of a tower's layers, below its name. */
+export function clipLayerShapes({ hidden_size: C, intermediate_size: I }: ClipEncoder): Shapes {
   const at = 'encoder.layers.*'
   const layer = (name: string, out: number, size: number): Shapes => ({
     [`${at}.${name}.weight`]: [out, size],

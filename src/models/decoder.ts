@@ -139,7 +139,7 @@ export function decoder<Layer>(
     remat: boolean,
   ): { hidden: tf.Tensor; kept: Kept } {
     const { attention_mask: keyMask, segments } = input
-    const mask = { causal: true, keyMask, ...(segments && { segments: { q: segments, kv: segments } }) }
+    const mask = { causal: true, keyMask, ...pair('segments', segments), ...pair('blocks', input.features?.blocks) }
     const attend: WindowedAttend = (q, k, v, window) => attention(q, k, v, { ...mask, ...window }, { scale })
     return through(weightsOf(weights), input, attend, keep, remat)
   }
@@ -160,7 +160,7 @@ export function decoder<Layer>(
       const [b, T] = rows.input_ids.shape as [number, number]
       const G = b / n
       const [alone, after] = [
-        { causal: true, keyMask: prompts.attention_mask },
+        { causal: true, keyMask: prompts.attention_mask, ...pair('blocks', prompts.features?.blocks) },
         {
           causal: true,
           offset: P,
@@ -234,6 +234,10 @@ export function decoder<Layer>(
     },
   }
 }
+
+/** Numbers of tokens, as those of queries and of keys. */
+const pair = (name: 'segments' | 'blocks', x: tf.Tensor | undefined): AttentionMask =>
+  x ? { [name]: { q: x, kv: x } } : {}
 
 /** The window of a layer without one. */
 const UNBOUNDED = 2 ** 30

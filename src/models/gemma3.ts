@@ -73,11 +73,7 @@ export function gemma3Config(fields: Fields): Gemma3Config {
 export function gemma3(config: Gemma3Config, options?: ModelOptions, prefix?: string): CausalModel {
   const { hidden_size: C, rms_norm_eps: eps } = config
 
-  /** Scales by 1 + w; rounded to x's type at the end, where Llama's norm rounds before it scales. */
-  function norm(x: tf.Tensor, weight: tf.Tensor): tf.Tensor {
-    const scale = tf.add(astype(weight, 'f32'), 1)
-    return astype(rmsNorm(astype(x, 'f32'), scale, eps), typeOf(x))
-  }
+  const norm = (x: tf.Tensor, weight: tf.Tensor) => gemmaNorm(x, weight, eps)
 
   return decoder<Gemma3Layer>(
     {
@@ -112,20 +108,8 @@ export function gemma3(config: Gemma3Config, options?: ModelOptions, prefix?: st
   )
 }
 
-/** The language model of a Gemma3ForConditionalGeneration, for text alone. Its tensors have the names of transformers' module, by which
- * PEFT calls them; files may have older ones. */
-export function gemma3Language(config: Gemma3Config, options?: ModelOptions): CausalModel {
-  const model = gemma3(config, options, 'model.language_model')
-  const others = /^(model\.)?(vision_tower|multi_modal_projector)\./
-  const older = { 'language_model.model.': 'model.language_model.', 'language_model.lm_head.': 'lm_head.' }
-  return {
-    ...model,
-    architecture: 'Gemma3ForConditionalGeneration',
-    ignored: new RegExp(`${model.ignored!.source}|${others.source}`),
-    others,
-    nameOf(stored) {
-      const found = Object.entries(older).find(([prefix]) => stored.startsWith(prefix))
-      return found ? found[1] + stored.slice(found[0].length) : stored
-    },
-  }
+/** Scales by 1 + w; rounded to x's type at the end, where Llama's norm rounds before it scales. */
+export function gemmaNorm(x: tf.Tensor, weight: tf.Tensor, eps: number): tf.Tensor {
+  const scale = tf.add(astype(weight, 'f32'), 1)
+  return astype(rmsNorm(astype(x, 'f32'), scale, eps), typeOf(x))
 }

@@ -11,7 +11,8 @@ export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js
 export { causalForward } from './causalForward.js'
 export type { CausalModel, DecodeStep, Features, KeyValueCache, TokenInput } from './causalModel.js'
 export type { DecoderConfig, LayerType } from './decoderConfig.js'
-export { gemma3, gemma3Config, gemma3Language, type Gemma3Config } from './gemma3.js'
+export { gemma3, gemma3Config, type Gemma3Config } from './gemma3.js'
+export { gemma3Vl, gemma3VlConfig, type Gemma3VlConfig } from './gemma3Vl.js'
 export { llama, llamaConfig, mistral, mistralConfig, type LlamaConfig } from './llama.js'
 export { loadCausalModel } from './loadCausalModel.js'
 export { flowMatchEulerConfig, type FlowMatchEulerConfig } from './flowMatchEulerConfig.js'
@@ -54,11 +55,10 @@ export { initQualityNet, qualityNet, qualityNetConfig, type QualityNetConfig } f
 export { t5Config, t5Encoder, type T5Config } from './t5Encoder.js'
 export {
   featuresOf,
-  ropeIndex,
-  seenBy,
   tokenTypes,
   visionPartOf,
-  type Grid,
+  type Look,
+  type Rows,
   type Seen,
   type Sight,
   type Vision,

@@ -13,7 +13,8 @@ import {
   type TensorTree,
 } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
-import { gemma3, gemma3Config, gemma3Language } from './gemma3.js'
+import { gemma3, gemma3Config } from './gemma3.js'
+import { gemma3Vl, gemma3VlConfig } from './gemma3Vl.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 import { qwen25Vl, qwen25VlConfig } from './qwen25vl.js'
@@ -70,7 +71,7 @@ export const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') &&
 export function causalModel(fields: Fields, options: ModelOptions = {}): CausalModel {
   switch (fields.get('model_type')) {
     case 'gemma3':
-      return gemma3Language(gemma3Config(fields.within('text_config')), options)
+      return gemma3Vl(gemma3VlConfig(fields), options)
     case 'gemma3_text':
       return gemma3(gemma3Config(fields), options)
     case 'llama':

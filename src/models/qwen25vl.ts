@@ -18,7 +18,8 @@ import { decoder, headSize } from './decoder.js'
 import { decoderConfig, type DecoderConfig } from './decoderConfig.js'
 import { llamaParts } from './llama.js'
 import { qwenLayerTypes } from './qwen2.js'
-import type { Patches, Vision } from './vision.js'
+import { patchVision, type PatchLayout, type Patches } from './patchLayout.js'
+import type { Seen, Vision } from './vision.js'
 
 /** Fields of config.json, under Hugging Face's names; those of the language model may stand in `text_config` or beside the others. */
 export interface Qwen25VlConfig {
@@ -148,11 +149,15 @@ interface VisionBlock {
 const EPS = 1e-6 // of the tower's norms, whatever the language model's
 
 /** The tower: patches see their window, or in some blocks their whole frame, and units of merge² of them become tokens. */
-function qwen25VlVision(config: Qwen25VlConfig, { gradient_checkpointing: remat = true }: ModelOptions = {}): Vision {
+function qwen25VlVision(
+  config: Qwen25VlConfig,
+  { gradient_checkpointing: remat = true }: ModelOptions = {},
+): Vision & PatchLayout {
   const { hidden_size: C, num_heads: H, spatial_merge_size: merge, ...sizes } = config.vision
   const full = Array.from({ length: sizes.depth }, (_, i) => sizes.fullatt_block_indexes.includes(i))
 
-  function see(weights: TensorTree, { values, positions, windows, frames }: Patches): tf.Tensor {
+  function see(weights: TensorTree, patches: Seen['patches']): tf.Tensor {
+    const { values, positions, windows, frames } = patches as Patches
     const w = (weights as unknown as { visual: VisionTower }).visual
     const [N, S] = values.shape as [number, number]
     const patch = w.patch_embed.proj.weight
@@ -178,15 +183,15 @@ function qwen25VlVision(config: Qwen25VlConfig, { gradient_checkpointing: remat 
     return linear(gelu(linear(units, w.merger.mlp[0])), w.merger.mlp[2]) // [N, M, out]
   }
 
-  return {
+  const layout = {
     image_token_id: config.image_token_id,
     video_token_id: config.video_token_id,
     spatial_merge_size: merge,
     window: Math.floor(Math.floor(sizes.window_size / merge) / sizes.patch_size),
     tokens_per_second: sizes.tokens_per_second,
     patch: sizes.in_channels * sizes.temporal_patch_size * sizes.patch_size ** 2,
-    see,
   }
+  return { ...patchVision(layout), see }
 }
 
 function visionParameters(config: Qwen25VlVisionConfig): Parameter[] {

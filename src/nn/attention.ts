@@ -71,7 +71,7 @@ function check(
   q: tf.Tensor,
   k: tf.Tensor,
   v: tf.Tensor,
-  { causal, window, keyMask, segments }: AttentionMask,
+  { causal, window, keyMask, segments, blocks }: AttentionMask,
   { bias, block }: AttentionOptions,
 ): void {
   const [b, t, h, d] = q.shape as [number, number, number, number]
@@ -86,10 +86,13 @@ function check(
   if (keyMask) expect('keyMask', keyMask, b, s)
   if (segments) expect('segments.q', segments.q, b, t)
   if (segments) expect('segments.kv', segments.kv, b, s)
+  if (blocks) expect('blocks.q', blocks.q, b, t)
+  if (blocks) expect('blocks.kv', blocks.kv, b, s)
   if (bias) expect('bias', bias, bias.shape[0] === b ? b : 1, h, t, s)
   if (h % heads !== 0)
     throw new Error(`attention: ${h} query heads cannot share ${heads} key heads; needed a multiple of them`)
   if (window !== undefined && (!causal || (typeof window === 'number' && window < 1)))
     throw new Error('attention: a window needs causal: true, and at least 1 key')
+  if (blocks && !causal) throw new Error('attention: blocks need causal: true; without, every key is seen anyway')
   if (bias && block) throw new Error('attention: the blockwise form takes no bias. Leave block out.')
 }

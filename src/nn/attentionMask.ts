@@ -4,6 +4,9 @@ import * as tf from '@tensorflow/tfjs-core'
 export interface AttentionMask {
   /** Query i sees key j if j ≤ offset + i. */
   causal?: boolean
+  /** With `causal`, a query also sees the keys behind it that are of its own block, unless that is 0: pictures among text. q [B, T],
+   * kv [B, S], int32. */
+  blocks?: { q: tf.Tensor; kv: tf.Tensor }
   /** With `causal`, only the last so many of these: j > offset + i − window. A number, or an int32 scalar. */
   window?: number | tf.Tensor
   /** Place of the first query among the keys: how many stand before it in a cache. A number, or an int32 scalar. Default 0. */
@@ -24,18 +27,21 @@ export const int = (n: number | tf.Tensor): tf.Tensor => (typeof n === 'number' 
 export const places = (n: number, from: number | tf.Tensor = 0): tf.Tensor =>
   tf.add(tf.range(0, n, 1, 'int32'), int(from))
 
-/** Whether queries see keys; `keyMask` and `segments` are those of these queries and keys.
+/** Whether queries see keys; `keyMask`, `segments` and `blocks` are those of these queries and keys.
  * @param rows places of the queries among the keys [T] int32
  * @param columns places of the keys [S] int32
  * @returns bool, broadcasts to [B, T, S]; null if nothing is hidden */
 export function visible(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask): tf.Tensor | null {
-  const { causal, window, keyMask, segments } = mask
+  const { causal, window, keyMask, segments, blocks } = mask
   const [i, j] = [tf.reshape(rows, [1, -1, 1]), tf.reshape(columns, [1, 1, -1])]
+  const same = ({ q, kv }: { q: tf.Tensor; kv: tf.Tensor }) => tf.equal(tf.expandDims(q, 2), tf.expandDims(kv, 1)) // [B, T, S]
+  const isOf = (x: tf.Tensor) => tf.greater(tf.expandDims(x, 2), tf.scalar(0, 'int32')) // [B, T, 1]
+  const before = tf.lessEqual(j, i)
   return every([
-    causal && tf.lessEqual(j, i),
+    causal && (blocks ? tf.logicalOr(before, tf.logicalAnd(same(blocks), isOf(blocks.q))) : before),
     window !== undefined && tf.greater(j, tf.sub(i, int(window))),
     keyMask && tf.cast(tf.expandDims(keyMask, 1), 'bool'),
-    segments && tf.equal(tf.expandDims(segments.q, 2), tf.expandDims(segments.kv, 1)),
+    segments && same(segments),
   ])
 }
 

@@ -132,10 +132,13 @@ function blocksOf(q: tf.Tensor, k: tf.Tensor, mask: AttentionMask, scale: number
   const [N, M] = [Math.ceil(t / block), Math.ceil(s / block)]
   const [Q, J] = [Math.ceil(t / N), Math.ceil(s / M)] // blocks of one size, with as little padding as can be
   const [allQueries, allKeys] = [places(N * Q, mask.offset), places(M * J)]
+  type Pair = { q: tf.Tensor; kv: tf.Tensor }
+  const longer = ({ q, kv }: Pair): Pair => ({ q: padded(q, 1, N * Q), kv: padded(kv, 1, M * J) })
   const whole: AttentionMask = {
     ...mask,
     keyMask: M * J > s || mask.keyMask ? padded(mask.keyMask ?? tf.fill([b, s], 1), 1, M * J) : undefined,
-    segments: mask.segments && { q: padded(mask.segments.q, 1, N * Q), kv: padded(mask.segments.kv, 1, M * J) },
+    segments: mask.segments && longer(mask.segments),
+    blocks: mask.blocks && longer(mask.blocks),
   }
   const start = (block: tf.Tensor, size: number) => tf.mul(block, int(size))
   const cut = (x: tf.Tensor, i: tf.Tensor, size: number) => dynamicSlice(x, [0, start(i, size)], [b, size])
@@ -167,10 +170,12 @@ function blocksOf(q: tf.Tensor, k: tf.Tensor, mask: AttentionMask, scale: number
     /** Scores of block i of the queries and block j of the keys [B, K, R, J] f32. */
     scores(q: tf.Tensor, k: tf.Tensor, i: tf.Tensor, j: tf.Tensor): tf.Tensor {
       const scores = tf.mul(product(q, k, false, true), scale)
+      const between = ({ q, kv }: Pair): Pair => ({ q: cut(q, i, Q), kv: cut(kv, j, J) })
       const seen = visible(dynamicSlice(allQueries, [start(i, Q)], [Q]), dynamicSlice(allKeys, [start(j, J)], [J]), {
         ...mask,
         keyMask: whole.keyMask && cut(whole.keyMask, j, J),
-        segments: whole.segments && { q: cut(whole.segments.q, i, Q), kv: cut(whole.segments.kv, j, J) },
+        segments: whole.segments && between(whole.segments),
+        blocks: whole.blocks && between(whole.blocks),
       })
       if (!seen) return scores
       return tf.reshape(tf.add(tf.reshape(scores, [b, heads, group, Q, J]), hiding(seen)), scores.shape)
@@ -185,14 +190,14 @@ function padded(x: tf.Tensor, axis: number, size: number): tf.Tensor {
 
 /** For each block of queries: its number, the first block of keys of which it may see something, and the one after the last. */
 function spansOf(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask, N: number, M: number): Span {
-  const { causal, window, keyMask, segments } = mask
+  const { causal, window, keyMask, segments, blocks } = mask
   /** The least and the greatest number of each block [..., n]. */
   const range = (x: tf.Tensor, n: number): [tf.Tensor, tf.Tensor] => {
     const parts = tf.reshape(x, [...x.shape.slice(0, -1), n, -1])
     return [tf.min(parts, -1), tf.max(parts, -1)]
   }
-  const overlap = (q: tf.Tensor, kv: tf.Tensor): tf.Tensor => {
-    const [[qMin, qMax], [kMin, kMax]] = [range(q, N), range(kv, M)]
+  const overlap = (q: tf.Tensor, kv: tf.Tensor, from: (x: tf.Tensor) => tf.Tensor = x => x): tf.Tensor => {
+    const [[qMin], [kMin], [, qMax], [, kMax]] = [range(from(q), N), range(from(kv), M), range(q, N), range(kv, M)]
     const meet = tf.logicalAnd(
       tf.lessEqual(tf.expandDims(kMin, 1), tf.expandDims(qMax, 2)),
       tf.lessEqual(tf.expandDims(qMin, 2), tf.expandDims(kMax, 1)),
@@ -200,9 +205,11 @@ function spansOf(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask, N: nu
     return tf.any(meet, 0)
   }
   const [[first, last], [left, right]] = [range(rows, N), range(columns, M)]
+  const above0 = (x: tf.Tensor) => tf.where(tf.greater(x, int(0)), x, int(2 ** 30)) // none is of block 0
+  const before = tf.lessEqual(left, tf.expandDims(last, 1))
   const needed = every([
     tf.fill([N, M], 1, 'bool'),
-    causal && tf.lessEqual(left, tf.expandDims(last, 1)),
+    causal && (blocks ? tf.logicalOr(before, overlap(blocks.q, blocks.kv, above0)) : before),
     window !== undefined && tf.greater(right, tf.sub(tf.expandDims(first, 1), int(window))),
     keyMask && tf.any(tf.reshape(tf.cast(keyMask, 'bool'), [keyMask.shape[0], M, -1]), [0, 2]),
     segments && overlap(segments.q, segments.kv),

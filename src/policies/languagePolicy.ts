@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
-import { PROCESSOR_FILES, type Qwen2VlProcessor } from '../io/qwen2VlProcessor.js'
 import { TOKENIZER_FILES, type Tokenizer } from '../io/tokenizer.js'
+import { PROCESSOR_FILES, type VisionProcessor } from '../io/visionProcessor.js'
 import {
   featuresOf,
   saveAdapter,
@@ -30,7 +30,7 @@ import type {
   Weights,
 } from './policy.js'
 import { bucket, flags, joined, opening, padded, places, promptTokens, rowTokens, split, type PaddedRows, type Prompt, type TextPrompt, type TokenRows } from './tokenRows.js' // prettier-ignore
-import { expanded, isVisionPrompt, lookedAt, picturesOf, type Pictures, type SightRows } from './visionPrompts.js'
+import { isVisionPrompt, lookedAt, picturesOf, type Pictures, type SightRows } from './visionPrompts.js'
 
 /** How completions are drawn; names and defaults are TRL's. */
 export interface LanguageSampleOptions extends SampleOptions {
@@ -75,7 +75,7 @@ export interface LanguageModel {
   model: CausalModel
   tokenizer: Tokenizer
   /** Of a model that sees. */
-  processor?: Qwen2VlProcessor
+  processor?: VisionProcessor
   /** Tokens that end a completion. */
   stop: readonly number[]
   pad: number
@@ -132,9 +132,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     } = settings
     if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')
     const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `sample: prompt ${i}`))
-    const ids = prompts.map((prompt, i) =>
-      this.#expanded(promptTokens(this.tokenizer, prompt), pictures[i], `sample: prompt ${i}`),
-    )
+    const ids = prompts.map((prompt, i) => promptTokens(this.tokenizer, prompt, pictures[i], `sample: prompt ${i}`))
     const { model, pad, stop } = this.#source
     ids.forEach((row, i) => {
       if (row.length === 0) throw new Error(`sample: prompt ${i} has no tokens. Needed: at least one. Give it a text.`)
@@ -229,11 +227,10 @@ export class LanguagePolicy implements Policy<Prompt, string> {
         throw new Error(`${where} has pictures, which are not learnt: completion_only_loss is false. Leave it out.`)
       if (seen && packs)
         throw new Error(`${where} has pictures, and rows with pictures are not packed. Leave packing out.`)
-      const { prompt: start, ...rest } = split(
-        rowTokens(this.tokenizer, prompt, outputs[i]!, options),
+      const row = split(
+        rowTokens(this.tokenizer, prompt, outputs[i]!, options, pictures[i], where),
         seen ? {} : options,
       )
-      const row = { prompt: this.#expanded(start, pictures[i], where), ...rest }
       const length = row.prompt.length + row.completion.length
       if (seen && length > (options.max_length ?? Infinity))
         throw new Error(`${where} has ${length} tokens, max_length is ${options.max_length}, and pictures are not cut. Raise it, or set it to null.`) // prettier-ignore
@@ -338,7 +335,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const before = (x: tf.Tensor) => tf.slice(x, [0, 0], [B, read])
     const prompt_mask = firstRows(rows.prompt_mask, readers) // [N, P]
     const sight = rows.sight && mapTensors(rows.sight, t => firstRows(t, readers))
-    const starts = rows.sight ? tf.expandDims(rows.sight.next, 1) : tf.sum(rows.prompt_mask, 1, true) // [B, 1]
+    const starts = rows.sight?.next ? tf.expandDims(rows.sight.next, 1) : tf.sum(rows.prompt_mask, 1, true) // [B, 1]
     const attention_mask = before(rows.completion_mask)
     const hidden = this.model.continued(
       whole,
@@ -389,14 +386,11 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   #pictures(prompt: Prompt, where: string): Pictures | undefined {
     const { model, processor } = this.#source
     const seen = isVisionPrompt(prompt) ? prompt : { prompt }
-    if (processor) return picturesOf(processor, seen)
+    if (processor) return picturesOf(processor, seen, where)
     if (seen.images?.length || seen.videos?.length)
       throw new Error(`${where} has pictures, and ${model.architecture} sees none. Take a model that does.`)
     return undefined
   }
-
-  #expanded = (ids: number[], pictures: Pictures | undefined, where: string): number[] =>
-    pictures ? expanded(this.model.vision!, ids, pictures, where) : ids
 
   /** What padded prompts see: patches where a part that sees learns, else features; undefined if that is nothing. */
   #sight(prompts: readonly (Pictures | undefined)[], { ids, values }: PaddedRows): SightRows | undefined {
@@ -405,11 +399,11 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     if (!vision || pictures.every(({ images, videos }) => images.length + videos.length === 0)) return undefined
     let learns = false
     eachTensor(this.weights.trainable, (_, path) => (learns ||= this.partOf(path) !== undefined))
-    const { seen, position_ids, next } = lookedAt(vision, pictures, values.ids, values.mask, ids.shape[1], learns)
-    if (learns) return { seen, position_ids, next }
+    const { seen, ...positions } = lookedAt(vision, pictures, values.ids, values.mask, ids.shape[1], learns)
+    if (learns) return { seen, ...positions }
     const features = this.#programs.see(this.#whole(this.weights), seen)
     disposeTree(seen)
-    return { features, position_ids, next }
+    return { features, ...positions }
   }
 }
 

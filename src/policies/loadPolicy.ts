@@ -3,7 +3,6 @@ import type { WeightType } from '../io/checkpoint.js'
 import { modelDirectory } from '../io/hub.js'
 import { readJson } from '../io/json.js'
 import { requireOneOf, resolveConfig } from '../config.js'
-import { loadQwen2VlProcessor } from '../io/qwen2VlProcessor.js'
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.js'
 import { initAdapter, loadAdapter, loadCausalModel, type LoraConfig } from '../models/index.js'
 import { disposeTree, mesh as meshOf, shard, start, type Mesh, type TensorTree } from '../xla/index.js'
@@ -70,7 +69,7 @@ export async function loadPolicy(name: string, options: PolicyOptions = {}): Pro
   const loaded = await loadCausalModel(dir, { dtype, quantization, gradient_checkpointing, zeros })
   const model = devices ? withRowsDivided(loaded.model, devices) : loaded.model
   const weights = placed(loaded.weights)
-  const processor = model.vision && (await loadQwen2VlProcessor(dir))
+  const processor = await model.vision?.processor(dir, tokenizer)
   const source = { name, dir, model, tokenizer, processor, ...(await endTokens(dir, tokenizer)) }
   if (adapter === undefined) return new LanguagePolicy(source, learningParts(model, weights, flags))
   const lora =

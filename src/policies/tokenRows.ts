@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Message, MixedMessage, Tokenizer } from '../io/tokenizer.js'
 import type { EncodeOptions } from './policy.js'
-import { isVisionPrompt, marked, type SightRows, type VisionPrompt } from './visionPrompts.js'
+import { checkMarks, expanded, isVisionPrompt, marked, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
 
 /** Text as it stands, or a conversation that goes through the chat template; with pictures, for a model that sees. */
 export type Prompt = TextPrompt | VisionPrompt
@@ -23,12 +23,19 @@ export type TokenRows = {
   sight?: SightRows
 }
 
-/** A prompt's tokens: of a conversation, up to where the reply begins. */
-export function promptTokens(tokenizer: Tokenizer, prompt: Prompt): number[] {
-  const text = isVisionPrompt(prompt) ? marked(prompt) : prompt
-  if (typeof text === 'string') return tokenizer.encode(text)
-  return tokenizer.encode(tokenizer.chat(text), { specials: false })
+/** A prompt's tokens: of a conversation, up to where the reply begins.
+ * @param pictures whose marks are expanded
+ * @throws Error if there are more or fewer marks than pictures */
+export function promptTokens(tokenizer: Tokenizer, prompt: Prompt, pictures?: Pictures, where = 'prompt'): number[] {
+  const given = isVisionPrompt(prompt) ? marked(prompt) : prompt
+  const plain = typeof given === 'string'
+  const text = plain ? given : tokenizer.chat(given)
+  if (pictures) checkMarks(text, pictures, where)
+  return encoded(tokenizer, text, pictures, plain)
 }
+
+const encoded = (tokenizer: Tokenizer, text: string, pictures: Pictures | undefined, specials: boolean): number[] =>
+  tokenizer.encode(pictures ? expanded(text, pictures) : text, { specials })
 
 /** A row's tokens as TRL makes them, and which of them are to be learnt: what follows the prompt, from the token on in which prompt and row differ. */
 export function rowTokens(
@@ -36,11 +43,13 @@ export function rowTokens(
   prompt: Prompt,
   output: TextPrompt,
   { completion_only_loss, assistant_only_loss }: EncodeOptions,
+  pictures?: Pictures,
+  where?: string,
 ): Counted {
   const given = isVisionPrompt(prompt) ? marked(prompt) : prompt
   const learnt = (ids: number[]) => {
     const all = completion_only_loss === false || given.length === 0
-    const start = all ? 0 : commonPrefix(promptTokens(tokenizer, prompt), ids)
+    const start = all ? 0 : commonPrefix(promptTokens(tokenizer, prompt, pictures, where), ids)
     return { ids, counts: ids.map((_, i) => i >= start) }
   }
   if (typeof given === 'string') {
@@ -48,14 +57,15 @@ export function rowTokens(
     if (assistant_only_loss)
       throw new Error(`encode: assistant_only_loss needs messages, found the text ${opening(prompt)}.`)
     const end = tokenizer.eos_token ?? ''
-    return learnt(tokenizer.encode(given + (output.endsWith(end) ? output : output + end)))
+    return learnt(encoded(tokenizer, given + (output.endsWith(end) ? output : output + end), pictures, true))
   }
   const messages = [...given, ...(typeof output === 'string' ? [{ role: 'assistant', content: output }] : output)]
   const text = tokenizer.chat(messages, { add_generation_prompt: false })
   if (given.length > 0) requirePrefix(tokenizer.chat(given), text)
-  const row = learnt(tokenizer.encode(text, { specials: false }))
+  const encode = (text: string) => encoded(tokenizer, text, pictures, false)
+  const row = learnt(encode(text))
   if (!assistant_only_loss) return row
-  const said = saidByAssistant(tokenizer, messages, text, row.ids)
+  const said = saidByAssistant(tokenizer, encode, messages, text, row.ids)
   return { ids: row.ids, counts: row.counts.map((counts, i) => counts && said[i]!) }
 }
 
@@ -63,6 +73,7 @@ export function rowTokens(
  * it with that turn. */
 function saidByAssistant(
   tokenizer: Tokenizer,
+  encode: (text: string) => number[],
   messages: readonly MixedMessage[],
   text: string,
   ids: readonly number[],
@@ -70,7 +81,7 @@ function saidByAssistant(
   const tokensOf = (turns: number, add_generation_prompt: boolean) => {
     const part = tokenizer.chat(messages.slice(0, turns), { add_generation_prompt })
     requirePrefix(part, text)
-    return commonPrefix(tokenizer.encode(part, { specials: false }), ids)
+    return commonPrefix(encode(part), ids)
   }
   const said = ids.map(() => false)
   messages.forEach(({ role }, i) => {

@@ -1,8 +1,8 @@
-import * as tf from '@tensorflow/tfjs-core'
+import type * as tf from '@tensorflow/tfjs-core'
 import type { RgbImage } from '../io/images.js'
-import type { PatchRows, Qwen2VlProcessor, Video } from '../io/qwen2VlProcessor.js'
 import type { ContentPart, Message, MixedMessage } from '../io/tokenizer.js'
-import { ropeIndex, seenBy, tokenTypes, type Features, type Seen, type Sight, type Vision } from '../models/index.js'
+import type { Picture, Video, VisionProcessor } from '../io/visionProcessor.js'
+import { tokenTypes, type Features, type Look, type Seen, type Sight, type Vision } from '../models/index.js'
 
 /** A prompt with pictures or videos, in the order of the marks that stand for them. Messages say where with parts `{ type: 'image' }` and
  * `{ type: 'video' }`; if none does, they come before the first text of the user, videos last (TRL). A text has the model's own marks. */
@@ -19,15 +19,17 @@ export const isVisionPrompt = (prompt: unknown): prompt is VisionPrompt =>
 export type SightRows = {
   features?: Features
   seen?: Seen
-  position_ids: tf.Tensor // [B, 3, P] int32
-  /** Position of the first token after the prompt. */
-  next: tf.Tensor // [B] int32
+  /** Where positions do not simply count [B, A, P] int32. */
+  position_ids?: tf.Tensor
+  /** Position of the first token after the prompt [B] int32. Default: the prompt's length. */
+  next?: tf.Tensor
 }
 
-/** A prompt's pictures as patches. */
+/** A prompt's pictures as the model takes them, and the marks in whose place their texts stand. */
 export interface Pictures {
-  images: PatchRows[]
-  videos: (PatchRows & { seconds: number })[]
+  images: Picture[]
+  videos: (Picture & { seconds: number })[]
+  marks: VisionProcessor['marks']
 }
 
 /** A prompt's text or messages, with a part for each picture.
@@ -43,41 +45,47 @@ export function marked({ prompt, images = [], videos = [] }: VisionPrompt): stri
   )
 }
 
-export const picturesOf = (processor: Qwen2VlProcessor, { images = [], videos = [] }: VisionPrompt): Pictures => ({
-  images: images.map(image => processor.image(image)),
-  videos: videos.map(video => processor.video(video)),
-})
-
-/** Token ids in which each mark stands as often as its picture has tokens.
- * @throws Error if there are more or fewer marks than pictures */
-export function expanded(
-  vision: Vision,
-  ids: readonly number[],
-  { images, videos }: Pictures,
+/** @throws Error for videos, of a model that takes none */
+export function picturesOf(
+  processor: VisionProcessor,
+  { images = [], videos = [] }: VisionPrompt,
   where: string,
-): number[] {
+): Pictures {
+  if (videos.length > 0 && !processor.video)
+    throw new Error(`${where} has videos, and the model takes images alone. Give frames of them as images.`)
+  return {
+    images: images.map(image => processor.image(image)),
+    videos: videos.map(video => processor.video!(video)),
+    marks: processor.marks,
+  }
+}
+
+/** A text in which the first marks are replaced by what stands for their pictures. What they become depends on the text beside them,
+ * so that this comes before the text is cut into tokens. */
+export function expanded(text: string, { images, videos, marks }: Pictures): string {
+  const replaced = (text: string, mark: string | undefined, pictures: readonly Picture[]) =>
+    partsAt(text, mark).reduce((all, part, i) => all + (pictures[i - 1]?.text ?? mark) + part)
+  return replaced(replaced(text, marks.image, images), marks.video, videos)
+}
+
+/** @throws Error if a prompt's text has more or fewer marks than pictures */
+export function checkMarks(text: string, { images, videos, marks }: Pictures, where: string): void {
   const kinds = [
-    { id: vision.image_token_id, what: 'images', pictures: images },
-    { id: vision.video_token_id, what: 'videos', pictures: videos },
+    { mark: marks.image, what: 'images', pictures: images },
+    { mark: marks.video, what: 'videos', pictures: videos },
   ]
-  const counts = new Map<number, number[]>()
-  for (const { id, what, pictures } of kinds) {
-    const marks = ids.filter(i => i === id).length
-    if (marks !== pictures.length)
+  for (const { mark, what, pictures } of kinds) {
+    const found = partsAt(text, mark).length - 1
+    if (found !== pictures.length)
       throw new Error(
-        `${where} has ${marks} marks for ${what} and ${pictures.length} ${what}, needed one mark for each. ` +
+        `${where} has ${found} marks for ${what} and ${pictures.length} ${what}, needed one mark for each. ` +
           `Add { type: '${what.slice(0, -1)}' } to its message, or give as many ${what}.`,
       )
-    counts.set(
-      id,
-      pictures.map(({ grid: [t, h, w] }) => (t * h * w) / vision.spatial_merge_size ** 2),
-    )
   }
-  return ids.flatMap(id => {
-    const count = counts.get(id)?.shift()
-    return count === undefined ? [id] : Array<number>(count).fill(id)
-  })
 }
+
+/** What stands around a mark; the whole, for a tokenizer without one. */
+const partsAt = (text: string, mark: string | undefined): string[] => (mark ? text.split(mark) : [text])
 
 /** Lays out what padded prompts see.
  * @param apart each row by itself, so that rows can be taken out of the batch
@@ -89,8 +97,8 @@ export function lookedAt(
   mask: ArrayLike<number>,
   P: number,
   apart: boolean,
-): { seen: Seen; position_ids: tf.Tensor; next: tf.Tensor } {
-  const joined = (rows: readonly PatchRows[]) => {
+): Look {
+  const joined = (rows: readonly Picture[]) => {
     const patches = new Float32Array(rows.reduce((sum, row) => sum + row.patches.length, 0))
     let at = 0
     for (const row of rows) {
@@ -106,11 +114,6 @@ export function lookedAt(
       videos: { ...joined(videos), seconds: videos.map(({ seconds }) => seconds) },
     }
   }
-  const sight = sightOf(prompts)
-  const { positions, next } = ropeIndex(vision, tokenTypes(vision, ids), mask, P, sight)
-  return {
-    seen: seenBy(vision, ids, P, apart ? prompts.map(row => sightOf([row])) : [sight]),
-    position_ids: tf.tensor3d(positions, [next.length, 3, P], 'int32'),
-    next: tf.tensor1d(next, 'int32'),
-  }
+  const sights = apart ? prompts.map(row => sightOf([row])) : [sightOf(prompts)]
+  return vision.look({ ids, mask, T: P }, sights, tokenTypes(vision, ids))
 }

@@ -233,7 +233,8 @@ describe('decoders', function () {
     const [saved, before] = [await openSafetensors(files[0]!), await openSafetensors(files[1]!)]
     const others = [...before.tensors.keys()].filter(name => !name.startsWith('language_model.'))
     assert.ok(others.length > 10 && saved.tensors.size === before.tensors.size)
-    for (const name of others) assert.deepEqual(await saved.read(name), await before.read(name), name)
+    const saving = (name: string) => (saved.tensors.has(name) ? name : policy.model.nameOf!(name)) // its head has no other
+    for (const name of others) assert.deepEqual(await saved.read(saving(name)), await before.read(name), name)
     policy.dispose()
     merged.dispose()
     await Promise.all([saved.close(), before.close(), rm(dir, { recursive: true })])

@@ -3,9 +3,11 @@ import { readFile } from 'node:fs/promises'
 import * as tf from '@tensorflow/tfjs-core'
 import { Fields, readJson } from '../../src/io/json.js'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
+import type { Grid } from '../../src/io/visionProcessor.js'
 import { loadCausalModel, loadForwardModel, type CausalModel, type Vision } from '../../src/models/index.js'
 import { qwen25VlConfig } from '../../src/models/qwen25vl.js'
-import { featuresOf, ropeIndex, seenBy, sizeClass, tokenTypes, type Grid, type Sight } from '../../src/models/vision.js'
+import { ropeIndex, seenBy, type PatchLayout } from '../../src/models/patchLayout.js'
+import { featuresOf, sizeClass, tokenTypes, type Sight } from '../../src/models/vision.js'
 import { disposeTree, jit, start, stats, type TensorTree } from '../../src/xla/index.js'
 import { fixture } from './fixture.js'
 
@@ -16,7 +18,7 @@ describe('Qwen2.5-VL', function () {
   this.timeout(300_000)
   let source: TensorSource
   let model: CausalModel
-  let vision: Vision
+  let vision: Vision & PatchLayout
   let weights: TensorTree
   let ids: Int32Array
   let mask: Int32Array
@@ -26,7 +28,7 @@ describe('Qwen2.5-VL', function () {
     await start()
     source = await openSafetensors(fixture('qwen25vl_expected.safetensors'))
     ;({ model, weights } = await loadCausalModel(fixture('qwen25vl')))
-    vision = model.vision!
+    vision = model.vision as Vision & PatchLayout
     const grids = async (name: string): Promise<Grid[]> => {
       const n = await source.read(name)
       return Array.from({ length: n.length / 3 }, (_, i): Grid => [n[3 * i]!, n[3 * i + 1]!, n[3 * i + 2]!])
@@ -135,7 +137,10 @@ describe('Qwen2.5-VL', function () {
       disposeTree([seen, await program.async(weights, seen)])
     }
     assert.equal(stats()!.traced - before, 1)
-    assert.deepEqual([1, 16, 17, 25, 33, 100].map(sizeClass), [12, 16, 24, 32, 48, 128])
+    assert.deepEqual(
+      [1, 16, 17, 25, 33, 100].map(n => sizeClass(n)),
+      [12, 16, 24, 32, 48, 128],
+    )
   })
 
   it('reads a config.json of the hub as that of transformers 5', async () => {

@@ -23,6 +23,7 @@ interface Case {
   offset?: number
   keyMask?: number[][]
   segments?: { q: number[][]; kv: number[][] }
+  blocks?: { q: number[][]; kv: number[][] }
   out: number[]
   dq: number[]
   dk: number[]
@@ -53,6 +54,7 @@ function evaluate(c: Case, block: number | null): Results {
     ...{ causal, window, offset },
     keyMask: c.keyMask && int(c.keyMask),
     segments: c.segments && { q: int(c.segments.q), kv: int(c.segments.kv) },
+    blocks: c.blocks && { q: int(c.blocks.q), kv: int(c.blocks.kv) },
   }
   const options: AttentionOptions = { scale: c.scale, bias: c.bias ? of('bias', [1, h, c.T, c.S]) : undefined, block }
   const run = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => attention(q, k, v, mask, options)

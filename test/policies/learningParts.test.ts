@@ -105,7 +105,7 @@ describe('parts of a vision-language model that learn', function () {
     const { see } = vision
     const looks: number[] = []
     vision.see = (weights, patches) => {
-      looks.push(patches.values.shape[0])
+      looks.push(patches['values']!.shape[0])
       return see(weights, patches)
     }
     const rows = policy.encode([prompt, prompt, other, other], ['Yes.', 'No.', 'Is it?', 'Maybe.'])

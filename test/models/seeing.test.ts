@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import * as tf from '@tensorflow/tfjs-core'
+import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
+import type { ContentPart } from '../../src/io/tokenizer.js'
+import { loadForwardModel, type CausalModel, type Loaded, type Vision } from '../../src/models/index.js'
+import { loadCausalModel } from '../../src/models/index.js'
+import { featuresOf, tokenTypes, type Look } from '../../src/models/vision.js'
+import { loadPolicy, type LanguagePolicy, type TokenRows, type VisionPrompt } from '../../src/policies/index.js'
+import { disposeTree, start, type TensorTree } from '../../src/xla/index.js'
+import { fixture } from './fixture.js'
+import { picture } from './pictures.js'
+
+const PARITY = 2e-5 // float32 against PyTorch's float32: other summation orders; logits are about 5
+const ROUNDING = 1e-6 // of pixels, which are about 2, and divided in another order
+const AGREE = 1e-4 // log-probs of one pass against those drawn token by token, float32
+const STRIDE = 8 // of the stored logits along the vocabulary
+
+interface Expected {
+  conversations: ContentPart[][]
+  sizes: [h: number, w: number][]
+}
+
+/** Directories, and what stands before the names of the values that belong to them. */
+const CASES = [
+  { name: 'gemma3_vl', dir: 'gemma3_vl', prefix: '' },
+  { name: 'gemma3_vl', dir: 'gemma3_vl_crops', prefix: 'crops.' },
+]
+
+for (const { name, dir, prefix } of CASES)
+  describe(`models that see: ${dir}`, function () {
+    this.timeout(300_000)
+    let source: TensorSource
+    let expected: Expected
+    let prompts: VisionPrompt[]
+    before(async () => {
+      await start()
+      source = await openSafetensors(fixture(`${name}_expected.safetensors`))
+      expected = JSON.parse(await readFile(fixture(`${name}_expected.json`), 'utf8')) as Expected
+      let n = 0
+      prompts = expected.conversations.map(content => ({
+        prompt: [{ role: 'user', content }],
+        images: content.filter(({ type }) => type === 'image').map(() => picture(n, ...expected.sizes[n++]!)),
+      }))
+    })
+    after(() => source.close())
+
+    const stored = async (what: string) => source.read(prefix + what)
+    const shape = (what: string) => source.tensors.get(prefix + what)!.shape
+    function agrees(found: ArrayLike<number>, wanted: ArrayLike<number>, what: string, bound = PARITY): void {
+      assert.equal(found.length, wanted.length, what)
+      const apart = Array.from(wanted).reduce((worst, x, i) => Math.max(worst, Math.abs(x - found[i]!)), 0)
+      assert.ok(apart < bound, `${what}: ${apart} apart`)
+    }
+    /** Values of tokens alone, not of padding. */
+    async function real(values: ArrayLike<number>): Promise<number[]> {
+      const mask = await stored('in.attention_mask')
+      const width = values.length / mask.length
+      return Array.from(values).filter((_, i) => mask[Math.floor(i / width)])
+    }
+
+    describe('the policy', () => {
+      let policy: LanguagePolicy
+      before(async () => (policy = await loadPolicy(fixture(dir))))
+      after(() => policy.dispose())
+
+      it("gives the tokens of transformers' processor", async () => {
+        const rows = policy.encode(prompts, ['', '', ''])
+        const [ids, mask] = [await rows.prompt_ids.data(), await rows.prompt_mask.data()]
+        const [wanted, there] = [await stored('in.input_ids'), await stored('in.attention_mask')]
+        const tokens = (ids: ArrayLike<number>, mask: ArrayLike<number>) => Array.from(ids).filter((_, i) => mask[i])
+        assert.deepEqual(tokens(ids, mask), tokens(wanted, there))
+        disposeTree(rows)
+      })
+
+      it('draws greedily what transformers generates, and evaluates it as it was drawn', async () => {
+        const [, T] = shape('greedy') as [number, number]
+        const wanted = await stored('greedy')
+        const { trajectories } = await policy.sample(prompts, { greedy: true, max_completion_length: T, seed: 0 })
+        const outputs = trajectories.outputs as TokenRows
+        const [tokens, mask] = [await outputs.completion_ids.data(), await trajectories.mask.data()]
+        const columns = outputs.completion_ids.shape[1]!
+        let drawn = 0
+        for (let b = 0; b < prompts.length; b++)
+          for (let t = 0; t < columns && mask[b * columns + t]; t++, drawn++)
+            assert.equal(tokens[b * columns + t], wanted[b * T + t], `row ${b}, token ${t}`)
+        assert.ok(drawn > 1.5 * T, `${drawn} tokens`) // most rows do not end
+        const { logProbs } = policy.evaluate(policy.weights, trajectories)
+        agrees(await logProbs.data(), await trajectories.logProbs.data(), 'log-probabilities', AGREE)
+        disposeTree([trajectories, logProbs])
+      })
+
+      it('scores by what it sees', async () => {
+        const [first] = prompts as [VisionPrompt]
+        const other = { ...first, images: first.images!.map(({ width, height }, n) => picture(n + 5, height, width)) }
+        const rows = policy.encode([first, other, first], ['It is.', 'It is.', 'It is.'])
+        const { score, length } = policy.score(policy.weights, rows)
+        const [a, b, c] = (await score.data()) as Float32Array
+        assert.ok(Math.abs(a! - b!) > 0.01 && Math.abs(a! - c!) < AGREE, `${a}, ${b}, ${c}`)
+        disposeTree([rows, score, length])
+        const fewer = { ...first, images: first.images!.slice(1) }
+        await assert.rejects(policy.sample([fewer], { seed: 0 }), /prompt 0 has 2 marks for images and 1 images/)
+      })
+    })
+
+    describe('its stages', () => {
+      let model: CausalModel
+      let vision: Vision
+      let weights: TensorTree
+      before(async () => {
+        ;({ model, weights } = await loadCausalModel(fixture(name)))
+        vision = model.vision!
+      })
+      after(() => disposeTree(weights))
+
+      it("prepares pictures as transformers' default processor, pixel for pixel", async () => {
+        const tokenizer = await import('../../src/io/tokenizer.js').then(m => m.loadTokenizer(fixture(dir)))
+        const processor = await vision.processor(fixture(dir), tokenizer)
+        const images = prompts.flatMap(({ images }) => images!.map(image => processor.image(image)))
+        const values = images.flatMap(({ patches }) => [...patches])
+        agrees(values, await stored('in.pixel_values'), 'pixels', ROUNDING)
+      })
+
+      it('agrees with transformers: features and hidden states', async () => {
+        const [ids, mask] = [await stored('in.input_ids'), await stored('in.attention_mask')]
+        const [B, T] = shape('in.input_ids') as [number, number]
+        const pixel_values = tf.tensor(await stored('in.pixel_values'), shape('in.pixel_values'))
+        const sight = await vision.sightOf({ pixel_values })
+        const look: Look = vision.look({ ids, mask, T }, [sight], tokenTypes(vision, ids))
+        const { values, hidden } = tf.tidy(() => {
+          const features = featuresOf(vision, weights, look.seen)
+          const [input_ids, attention_mask] = [tf.tensor2d(ids, [B, T], 'int32'), tf.tensor2d(mask, [B, T], 'int32')]
+          return {
+            values: features.values,
+            hidden: model.hidden(weights, { input_ids, attention_mask, features }),
+          }
+        })
+        const C = values.shape[2]!
+        const all = await values.data()
+        const seen = Array.from(ids).flatMap((id, i) => id === vision.image_token_id ? [...all.slice(i * C, (i + 1) * C)] : []) // prettier-ignore
+        agrees(seen, await stored('features'), 'features')
+        agrees(await real(await hidden.data()), await real(await stored('last_hidden_state')), 'hidden states')
+        disposeTree([pixel_values, look, values, hidden])
+      })
+    })
+
+    describe('as `rewardlab forward` runs it', () => {
+      let loaded: Loaded
+      before(async () => (loaded = await loadForwardModel(fixture(name))))
+      after(() => disposeTree(loaded.weights))
+
+      /** Logits of a file's inputs, thinned as they were stored. */
+      async function logits(...leaveOut: string[]): Promise<number[]> {
+        const { model, weights } = loaded
+        const inputs: Record<string, tf.Tensor> = {}
+        for (const [input, { type }] of Object.entries(model.inputs))
+          if (source.tensors.has(`${prefix}in.${input}`) && !leaveOut.includes(input))
+            inputs[input] = tf.tensor(await stored(`in.${input}`), shape(`in.${input}`), type)
+        const prepared = await model.prepare!(inputs)
+        const found = tf.tidy(() => model.forward(weights, prepared)['logits']!)
+        const values = await found.data()
+        disposeTree([inputs, prepared, found])
+        return real(values.filter((_, i) => i % STRIDE === 0))
+      }
+
+      it('agrees with transformers on left-padded rows', async () => {
+        agrees(await logits(), await real(await stored('logits')), 'logits')
+        if (source.tensors.has(`${prefix}untyped.logits`))
+          agrees(await logits('token_type_ids'), await real(await stored('untyped.logits')), 'without types')
+      })
+    })
+  })
