@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path'
-import { readImage, readJsonl } from '../datasets/index.js'
+import { readImage, readJsonl, readVideo } from '../datasets/index.js'
 import { isConversation, isMixed } from '../io/tokenizer.js'
 import { loadPolicy, type LanguageSampleOptions, type Prompt, type VisionPrompt } from '../policies/index.js'
 import { isVisionPrompt } from '../policies/visionPrompts.js'
@@ -44,6 +44,8 @@ export async function* generate(
 const text = { type: 'string' } as const
 const COMPLETION_OPTIONS = {
   messages: text,
+  video: text,
+  fps: text,
   greedy: { type: 'boolean' },
   temperature: text,
   top_p: text,
@@ -58,12 +60,14 @@ const SHARED_OPTIONS = { seed: text, adapter: text } as const
 export const generateCommand: Command = {
   summary: 'complete prompts or conversations with a model; edit an image with a pipeline',
   help: `Usage: rewardlab generate MODEL_DIR --messages FILE.jsonl [options]
-       rewardlab generate MODEL_DIR --prompt TEXT [--image FILE] [options]
+       rewardlab generate MODEL_DIR --prompt TEXT [--image FILE | --video FILE] [options]
        rewardlab generate PIPELINE_DIR --image FILE --prompt TEXT --output FILE.png [options]
 
 MODEL_DIR and DIR may be ids of the Hugging Face hub, org/name or org/name@revision.
 Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}. For a model that
-sees, a line may have "images": [FILE, …] beside it, paths from the folder of FILE.jsonl. --prompt is one message of the user.
+sees, a line may have "images": [FILE, …] or "videos" beside it, paths from the folder of FILE.jsonl. --prompt is one message of the user. A video is an mp4,
+mov, webm, mkv (npm install @napi-rs/webcodecs@1.3.1 first), a GIF or a folder of frames.
+  --fps X               frames taken of a second of video, 4 to 768 in all; default 2
   --greedy              take the likeliest token
   --temperature X       default 1
   --top_p X             keep the likeliest tokens that together have this probability; default 1, all
@@ -88,16 +92,17 @@ ${EDIT_HELP}`,
     if (stray !== undefined)
       throw new Error(`--${stray} is not for ${dir}, ${pipeline ? 'a pipeline' : 'no pipeline'}. See --help.`)
     if (pipeline) return generateImage(dir, values, print)
-    const { messages, prompt, image } = values
+    const { messages, prompt, image, video } = values
     if (messages === undefined && prompt === undefined)
       throw new Error('--messages FILE.jsonl is missing, or --prompt TEXT in its place. See --help.')
-    if (messages !== undefined && (prompt ?? image) !== undefined)
-      throw new Error('--messages is there, and --prompt or --image. Give one or the other. See --help.')
+    if (messages !== undefined && (prompt ?? image ?? video) !== undefined)
+      throw new Error('--messages is there, and --prompt, --image or --video. Give one or the other. See --help.')
     const number = (name: Exclude<keyof typeof COMPLETION_OPTIONS, 'messages' | 'greedy'> | 'seed') =>
       values[name] === undefined ? undefined : numberOf(name, values[name])
+    const fps = number('fps') ?? 2 // qwen-vl-utils
     const completions = generate(
       dir,
-      messages === undefined ? [await asked(prompt!, image)] : await readPrompts(messages),
+      messages === undefined ? [await asked(prompt!, fps, image, video)] : await readPrompts(messages, fps),
       {
         greedy: values.greedy ?? false,
         temperature: number('temperature'),
@@ -115,25 +120,38 @@ ${EDIT_HELP}`,
   },
 }
 
-/** A message of the user, with a picture if there is one. */
-async function asked(content: string, image?: string): Promise<Prompt> {
-  const messages = [{ role: 'user', content }]
-  return image === undefined ? messages : { prompt: messages, images: [await readImage(image)] }
+/** A message of the user, with a picture or a video if there is one. */
+async function asked(content: string, fps: number, image?: string, video?: string): Promise<Prompt> {
+  const prompt = [{ role: 'user', content }]
+  if (image === undefined && video === undefined) return prompt
+  return {
+    prompt,
+    images: image === undefined ? [] : [await readImage(image)],
+    videos: video === undefined ? [] : [await readVideo(video, { fps })],
+  }
 }
 
 /** @throws Error naming the file and the row that is neither messages nor a prompt, or whose pictures cannot be read */
-async function readPrompts(path: string): Promise<Prompt[]> {
+async function readPrompts(path: string, fps: number): Promise<Prompt[]> {
   const rows = readJsonl(path)
   if (rows.length === 0) throw new Error(`${path}: no rows, needed at least one with messages or prompt.`)
   const read = async (row: Record<string, unknown>, where: string): Promise<Prompt> => {
-    const [prompt, files] = [row['messages'] ?? row['prompt'], row['images'] ?? []]
-    if (!Array.isArray(files) || !files.every(file => typeof file === 'string'))
-      throw new Error(`${where} has "images" that are no list of files. Needed paths.`)
-    if (files.length === 0 && (typeof prompt === 'string' || isConversation(prompt))) return prompt
+    const prompt = row['messages'] ?? row['prompt']
+    const files = (column: string): string[] => {
+      const found = row[column] ?? []
+      if (Array.isArray(found) && found.every(file => typeof file === 'string')) return found.map(file => resolve(dirname(path), file)) // prettier-ignore
+      throw new Error(`${where} has "${column}" that are no list of files. Needed paths.`)
+    }
+    const [images, videos] = [files('images'), files('videos')]
+    if (images.length + videos.length === 0 && (typeof prompt === 'string' || isConversation(prompt))) return prompt
     if (typeof prompt !== 'string' && !isMixed(prompt))
       throw new Error(`${where} has no "messages" (a list of role and content) and no "prompt" (a text).`)
-    const images = files.map(file => readImage(resolve(dirname(path), file)))
-    return { prompt, images: await Promise.all(images) }
+    return {
+      prompt,
+      images: await Promise.all(images.map(file => readImage(file))),
+      videos: await Promise.all(videos.map(file => readVideo(file, { fps }))),
+      where,
+    }
   }
   return Promise.all(rows.map((row, i) => read(row, `${path}: row ${i + 1}`)))
 }

@@ -12,7 +12,10 @@ import {
   promptRows,
   readRows,
   transcriptPreferences,
+  visionRows,
   type Language,
+  type SkippedRow,
+  type VisionRowsOptions,
 } from '../datasets/index.js'
 import { lookUp, mappingOf, named, textOf, type Named } from './named.js'
 
@@ -32,6 +35,16 @@ type Size = readonly [width: number, height: number] | null
 
 const generated = { size: 2000, seed: 1, split: 'train' as 'train' | 'dev' | 'test' }
 const problems = { ...generated, language: 'en' as Language }
+const seen = {
+  path: '',
+  root: null as string | null,
+  fps: null as number | null,
+  num_frames: null as number | null,
+  min_frames: null as number | null,
+  max_frames: null as number | null,
+  dynamic_sample: true,
+  bad_rows: 'error' as 'error' | 'skip',
+}
 const pictures = { path: '', size: null as Size }
 
 /** What `name` may be, with options and defaults. */
@@ -40,6 +53,12 @@ export const DATASETS: Readonly<Record<string, Named<Rows>>> = {
   transcripts: named({ path: '' }, async ({ path }) => transcriptPreferences(await readRows(path))),
   gsm8k: named({ path: '', instruction: null as string | null }, ({ path, instruction }) =>
     gsm8k(path, instruction === null ? {} : { instruction }),
+  ),
+  visionRows: named(seen, ({ path, ...options }) =>
+    visionRows(
+      path,
+      Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null)) as VisionRowsOptions,
+    ),
   ),
   imageEdits: named(pictures, ({ path, size }) => imageEdits(path, size ? { size } : {}).read()),
   imagePreferences: named(pictures, ({ path, size }) => imagePreferences(path, size ? { size } : {}).read()),
@@ -78,13 +97,40 @@ export async function readDataset({ name, limit, ...options }: DatasetConfig): P
     if (typeof path !== 'string' || message.includes(path)) throw error
     throw new Error(`${path}: ${message}`, { cause: error })
   }
-  return limit === null ? rows : rows.slice(0, limit)
+  const { skipped } = rows as { skipped?: readonly SkippedRow[] }
+  return limit === null ? rows : Object.assign(rows.slice(0, limit), skipped && { skipped })
 }
 
-/** Rows in TRL's columns: preferences, completions to learn, or prompts, by the columns of the first. */
+/** Rows of a data set that `policy` can take, without those whose pictures cannot be decoded or leave no room in its context for `length` more
+ * tokens: with `bad_rows: skip` each is tried once. Without, all rows, of which the first that is bad stops the run when it is drawn.
+ * @returns also which rows were left out, here or when the file was read */
+export async function usableRows(
+  { bad_rows }: DatasetConfig,
+  rows: readonly DataRow[],
+  policy: { room?(prompt: unknown): Promise<number> },
+  length: number,
+): Promise<{ rows: readonly DataRow[]; skipped: string[] }> {
+  if (bad_rows !== 'skip') return { rows, skipped: [] }
+  const skipped = ((rows as { skipped?: readonly SkippedRow[] }).skipped ?? []).map(({ reason }) => reason)
+  const kept: DataRow[] = []
+  for (const row of rows) {
+    try {
+      const room = (await policy.room?.(row['prompt'])) ?? length
+      if (room >= length) kept.push(row)
+      else skipped.push(`${(row['prompt'] as { where: string }).where}: the context leaves ${Math.max(room, 0)} tokens behind its pictures and text, needed ${length}.`) // prettier-ignore
+    } catch (error) {
+      skipped.push((error as Error).message)
+    }
+  }
+  if (kept.length === 0) throw new Error(`bad_rows is skip, and no row can be used. The first: ${skipped[0]}`)
+  return { rows: kept, skipped }
+}
+
+/** Rows in TRL's columns: with pictures or videos, preferences, completions to learn, or prompts, by the columns of the first. */
 async function readFile({ path }: { path: string }): Promise<readonly object[]> {
   const rows = await readRows(path)
   const has = (column: string) => rows[0]![column] !== undefined
+  if (['conversations', 'images', 'image', 'videos', 'video'].some(has) && !has('chosen')) return visionRows(path)
   if (has('chosen')) return preferenceRows(rows)
   return has('messages') || has('completion') ? completionRows(rows) : promptRows(rows)
 }

@@ -6,6 +6,8 @@ import type { ExperimentConfig } from './experiment.js'
 
 /** A policy that can be written to a directory. */
 export interface StoredPolicy extends Policy {
+  /** Tokens that the context has left behind a prompt, where outputs are tokens. */
+  room?(prompt: unknown): Promise<number>
   save(dir: string): Promise<void>
 }
 

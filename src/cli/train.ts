@@ -31,7 +31,7 @@ import { parse, type Command } from './command.js'
 import { evaluatePolicy, type Metric } from './evaluate.js'
 import { loopDefaults, ownArgs, readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
 import { without } from './named.js'
-import { readDataset, type DataRow } from './namedDatasets.js'
+import { readDataset, usableRows, type DataRow } from './namedDatasets.js'
 import { openPolicy } from './openPolicy.js'
 import { textTable } from './textTable.js'
 
@@ -57,6 +57,8 @@ export interface TrainResult {
   metrics: Row
   /** Of the last evaluation, if there is an eval_dataset. */
   evaluation: Metric[]
+  /** Rows of the data set that were left out (`bad_rows: skip`), and why. */
+  skipped: string[]
 }
 
 /** Trains what a config says into its output_dir: config.yaml, metrics.jsonl, samples.jsonl, checkpoint-STEP/, model/.
@@ -69,11 +71,17 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
   if (existsSync(output_dir) && !options.overwrite && !options.resume)
     throw new Error(`train: output_dir ${output_dir} exists. Name another, or pass --resume to go on with that run, or --overwrite to replace it.`) // prettier-ignore
   const from = options.resume ? await checkpointOf(config, output_dir) : null
-  const rows = await readDataset(dataset)
+  const given = await readDataset(dataset)
   const heldOut = eval_dataset === null ? null : await readDataset(eval_dataset)
-  await checkOnReferences(experiment, rows)
+  await checkOnReferences(experiment, given)
   const policy = await openPolicy(config)
   try {
+    const { rows, skipped } = await usableRows(
+      dataset,
+      given,
+      policy,
+      Number(config.args['max_completion_length'] ?? 1),
+    )
     const reference = heldOut?.some(row => 'chosen' in row) ? policy.reference : policy.weights // taken before training
     const run = startRun(policy, rows, experiment, from ? await loadState<TrainState>(from.dir) : undefined)
     const folder = createRun(basename(output_dir), { ...config, versions: versions() }, {
@@ -125,7 +133,7 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
     if (ema !== undefined) await (policy.fork(ema) as typeof policy).save(join(output_dir, 'model-ema'))
     const metrics = (run.rows.at(-1) ?? openRun(output_dir).rows.at(-1)) as Row
     run.dispose()
-    return { output_dir, model, step: metrics.step, steps: run.steps, metrics, evaluation }
+    return { output_dir, model, step: metrics.step, steps: run.steps, metrics, evaluation, skipped }
   } finally {
     policy.dispose()
   }
@@ -304,7 +312,8 @@ start at the working directory. Ctrl-C ends after the current step, keeps what t
           `stopped after step ${result.step} of ${result.steps}; ${result.output_dir} holds what there is, --resume goes on.`,
         )
       const evaluated = result.evaluation.length === 0 ? [] : [textTable(result.evaluation)]
-      print([...evaluated, `${result.step} steps → ${result.model}`].join('\n'), result)
+      const skipped = result.skipped.length === 0 ? [] : [`left out ${result.skipped.length} rows:`, ...result.skipped]
+      print([...evaluated, ...skipped, `${result.step} steps → ${result.model}`].join('\n'), result)
     } finally {
       for (const signal of signals) process.off(signal, onSignal)
     }

@@ -30,7 +30,17 @@ import type {
   Weights,
 } from './policy.js'
 import { bucket, flags, joined, opening, padded, places, promptTokens, rowTokens, split, type PaddedRows, type Prompt, type TextPrompt, type TokenRows } from './tokenRows.js' // prettier-ignore
-import { isVisionPrompt, lookedAt, picturesOf, type Pictures, type SightRows } from './visionPrompts.js'
+import {
+  isStored,
+  isVisionPrompt,
+  lookedAt,
+  opened,
+  picturesOf,
+  placeOf,
+  type Pictures,
+  type SightRows,
+  type StoredPrompt,
+} from './visionPrompts.js'
 
 /** How completions are drawn; names and defaults are TRL's. */
 export interface LanguageSampleOptions extends SampleOptions {
@@ -117,7 +127,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   }
 
   /** @throws Error for unknown or unsound options, or a prompt that leaves no room for the completion */
-  async sample(prompts: readonly Prompt[], options: LanguageSampleOptions): Promise<Samples<string>> {
+  async sample(given: readonly Prompt[], options: LanguageSampleOptions): Promise<Samples<string>> {
     const settings = resolveConfig('sample', SAMPLE_DEFAULTS, options)
     checkSettings(settings)
     const {
@@ -130,15 +140,17 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       greedy,
       seed,
     } = settings
-    if (prompts.length === 0) throw new Error('sample: found no prompts, needed at least one.')
-    const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `sample: prompt ${i}`))
-    const ids = prompts.map((prompt, i) => promptTokens(this.tokenizer, prompt, pictures[i], `sample: prompt ${i}`))
+    if (given.length === 0) throw new Error('sample: found no prompts, needed at least one.')
+    const prompts = await opened(given)
+    const where = prompts.map((prompt, i) => placeOf(prompt, `sample: prompt ${i}`))
+    const pictures = prompts.map((prompt, i) => this.#pictures(prompt, where[i]!))
+    const ids = prompts.map((prompt, i) => promptTokens(this.tokenizer, prompt, pictures[i], where[i]!))
     const { model, pad, stop } = this.#source
     ids.forEach((row, i) => {
-      if (row.length === 0) throw new Error(`sample: prompt ${i} has no tokens. Needed: at least one. Give it a text.`)
+      if (row.length === 0) throw new Error(`${where[i]} has no tokens. Needed: at least one. Give it a text.`)
       if (row.length + length > model.context)
         throw new Error(
-          `sample: prompt ${i} has ${row.length} tokens; with max_completion_length ${length} the context of ` +
+          `${where[i]} has ${row.length} tokens; with max_completion_length ${length} the context of ` +
             `${model.context} leaves ${Math.max(model.context - length, 0)}. Shorten the prompt, ${opening(prompts[i]!)}, or the completion.`,
         )
     })
@@ -213,15 +225,23 @@ export class LanguagePolicy implements Policy<Prompt, string> {
   /** Rows of a data set, tokenised as TRL does: text gets the end-of-sequence token appended, conversations go through the
    * chat template; the completion is what follows the prompt's tokens.
    * @param outputs texts, or messages that follow the prompt's
+   * @returns a promise of them, where a prompt's pictures are still to be decoded
    * @throws Error for a row that is longer than the context after it was cut, or that would have to be cut and has pictures */
-  encode(prompts: readonly Prompt[], outputs: readonly TextPrompt[], options: EncodeOptions = {}): TokenRows {
+  encode(prompts: readonly StoredPrompt[], outputs: readonly TextPrompt[], options?: EncodeOptions): Promise<TokenRows>
+  encode(prompts: readonly Prompt[], outputs: readonly TextPrompt[], options?: EncodeOptions): TokenRows
+  encode(
+    prompts: readonly Prompt[],
+    outputs: readonly TextPrompt[],
+    options: EncodeOptions = {},
+  ): TokenRows | Promise<TokenRows> {
+    if (prompts.some(isStored)) return opened(prompts).then(read => this.encode(read, outputs, options))
     if (prompts.length !== outputs.length)
       throw new Error(`encode: ${outputs.length} outputs for ${prompts.length} prompts, needed one each.`)
     const { context } = this.model
-    const pictures = prompts.map((prompt, i) => this.#pictures(prompt, `encode: row ${i}`))
+    const pictures = prompts.map((prompt, i) => this.#pictures(prompt, placeOf(prompt, `encode: row ${i}`)))
     const { packs } = options
     const separate = prompts.map((prompt, i) => {
-      const where = `encode: row ${i}`
+      const where = placeOf(prompt, `encode: row ${i}`)
       const seen = pictures[i] && pictures[i].images.length + pictures[i].videos.length > 0
       if (seen && options.completion_only_loss === false)
         throw new Error(`${where} has pictures, which are not learnt: completion_only_loss is false. Leave it out.`)
@@ -235,7 +255,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
       if (seen && length > (options.max_length ?? Infinity))
         throw new Error(`${where} has ${length} tokens, max_length is ${options.max_length}, and pictures are not cut. Raise it, or set it to null.`) // prettier-ignore
       if (length > context)
-        throw new Error(`encode: row ${i} has ${length} tokens, the context takes ${context}. Shorten or drop the row, ${opening(prompt)}.`) // prettier-ignore
+        throw new Error(`${where} has ${length} tokens, the context takes ${context}. Shorten or drop the row, ${opening(prompt)}.`) // prettier-ignore
       return row
     })
     const rows = packs ? joined(separate, packs) : separate
@@ -269,12 +289,20 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     )
   }
 
-  replay(prompts: readonly Prompt[], completions: readonly TextPrompt[]): Promise<Trajectories> {
-    const outputs = this.encode(prompts, completions)
+  /** Tokens that the context has left behind a prompt and its pictures, which are decoded if they are stored; below 0, if it is too long. */
+  async room(given: Prompt): Promise<number> {
+    const [prompt] = (await opened([given])) as [Prompt]
+    const where = placeOf(prompt, 'room: the prompt')
+    const ids = promptTokens(this.tokenizer, prompt, this.#pictures(prompt, where), where)
+    return this.model.context - ids.length
+  }
+
+  async replay(prompts: readonly Prompt[], completions: readonly TextPrompt[]): Promise<Trajectories> {
+    const outputs = this.encode(await opened(prompts), completions)
     const mask = tf.cast(outputs.completion_mask, 'float32') // [B, T]
     const finished = tf.ones([prompts.length])
     const { logProbs } = this.evaluate(this.weights, { outputs, mask, finished, logProbs: mask })
-    return Promise.resolve({ outputs, mask, finished, logProbs })
+    return { outputs, mask, finished, logProbs }
   }
 
   score(

@@ -10,7 +10,33 @@ export interface VisionPrompt {
   prompt: string | readonly MixedMessage[]
   images?: readonly RgbImage[]
   videos?: readonly Video[]
+  /** The row of a file, which errors name. */
+  where?: string
 }
+
+/** A prompt whose pictures are decoded when the policy takes it, each time: rows of `visionRows`. */
+export interface StoredPrompt extends VisionPrompt {
+  open(): Promise<Pick<VisionPrompt, 'images' | 'videos'>>
+}
+
+export const isStored = (prompt: unknown): prompt is StoredPrompt =>
+  isVisionPrompt(prompt) && 'open' in prompt && prompt.open !== undefined
+
+/** Prompts with the pictures that they were stored with. */
+export async function opened<P>(prompts: readonly P[]): Promise<(P | VisionPrompt)[]> {
+  const all: (P | VisionPrompt)[] = []
+  for (const [i, prompt] of prompts.entries()) {
+    const first = prompts.indexOf(prompt) // the prompt of a group is decoded once
+    if (first < i) all.push(all[first]!)
+    else if (!isStored(prompt)) all.push(prompt)
+    else all.push({ prompt: prompt.prompt, where: prompt.where, ...(await prompt.open()) })
+  }
+  return all
+}
+
+/** Where a prompt comes from, for errors. */
+export const placeOf = (prompt: unknown, otherwise: string): string =>
+  (isVisionPrompt(prompt) ? prompt.where : undefined) ?? otherwise
 
 export const isVisionPrompt = (prompt: unknown): prompt is VisionPrompt =>
   typeof prompt === 'object' && prompt !== null && 'prompt' in prompt
