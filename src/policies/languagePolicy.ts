@@ -144,7 +144,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     const prompts = await opened(given)
     const where = prompts.map((prompt, i) => placeOf(prompt, `sample: prompt ${i}`))
     const pictures = prompts.map((prompt, i) => this.#pictures(prompt, where[i]!))
-    const ids = prompts.map((prompt, i) => promptTokens(this.tokenizer, prompt, pictures[i], where[i]!))
+    const ids = prompts.map((prompt, i) => promptTokens(this.tokenizer, prompt, pictures[i], where[i]))
     const { model, pad, stop } = this.#source
     ids.forEach((row, i) => {
       if (row.length === 0) throw new Error(`${where[i]} has no tokens. Needed: at least one. Give it a text.`)
