@@ -95,7 +95,7 @@ export function qualityFeatures(weights: TensorTree, pictures: tf.Tensor): tf.Te
   return tf.concat([own, tf.sub(own, tf.mean(own, 1, true))], -1)
 }
 
-/** Distance of pictures from those without faults.
+/** Distance of pictures, in the trained embedding, from those without faults.
  * @param features [B, 3, F]
  * @param noise added to the normed features in training, so that none of them decides alone
  * @returns [B], trained to be the strength of the fault */
@@ -106,6 +106,7 @@ export function qualityLoss(weights: TensorTree, features: tf.Tensor, norm: Feat
   return tf.sqrt(tf.add(tf.mean(tf.square(embedded), [1, 2]), 1e-6))
 }
 
+/** Features of mean 0 and deviation 1 over the training pictures. */
 export const normed = (features: tf.Tensor, { mean, deviation }: FeatureNorm): tf.Tensor =>
   tf.div(tf.sub(features, mean), deviation)
 
