@@ -1,7 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { EncodeOptions } from '../policies/policy.js'
 import { loadPolicy, type LanguagePolicy, type Prompt, type TokenRows } from '../policies/index.js'
-import { disposeTree, mapTensors, onXla, tensorsOf, typeOf, type ElementType, type TensorTree } from '../xla/index.js'
+import {
+  disposeTree,
+  mapTensors,
+  onXla,
+  platform,
+  tensorsOf,
+  typeOf,
+  type ElementType,
+  type TensorTree,
+} from '../xla/index.js'
 import type { Experiment, ExperimentConfig } from './experiment.js'
 import { readDataset, type DataRow } from './namedDatasets.js'
 import { tunedParts } from './openPolicy.js'
@@ -20,13 +29,15 @@ export interface TrainingEstimate {
   activations: number
   /** What drawing computes with: keys and values of all completions, logits. */
   sampling: number
+  /** What the process takes besides, where the device's memory is the host's: programs, threads, JavaScript's heap. */
+  runtime: number
   /** The most at a time. */
   total: number
 }
 
 /** Memory that the training of a language model takes, before any of it is allocated: the update is compiled for weights that are never
- * computed, as training will compile it, and the compiler says what it needs. Drawing is computed from the shapes. What the runtime takes for
- * itself, and compilation, are not in it.
+ * computed, as training will compile it, and the compiler says what it needs. Drawing is computed from the shapes. Compilation is not in it, nor
+ * what the runtime takes for itself on a GPU.
  * @throws Error without a data set, or on a stock backend */
 export async function estimateTraining(experiment: Experiment): Promise<TrainingEstimate> {
   const { optimizer, model: dir, adapter, dataset, args, ...options } = experiment.config
@@ -52,13 +63,17 @@ export async function estimateTraining(experiment: Experiment): Promise<Training
     const activations = Math.max(0, temporary + outputs - aliased - gradients)
     const drawn = T === undefined ? 0 : B * (args['pairs'] === 'on_policy' ? Number(args['num_generations']) / Number(args['pairs_per_prompt']) : 1) // prettier-ignore
     const sampling = drawing(policy, drawn, batch.longest)
-    const total = weights + copies + optimizerBytes + Math.max(gradients + activations, sampling)
-    return { weights, copies, optimizer: optimizerBytes, gradients, activations, sampling, total }
+    const runtime = platform()!.platform === 'cpu' ? RUNTIME : 0
+    const total = weights + copies + optimizerBytes + Math.max(gradients + activations, sampling) + runtime
+    return { weights, copies, optimizer: optimizerBytes, gradients, activations, sampling, runtime, total }
   } finally {
     run.dispose()
     policy.dispose()
   }
 }
+
+/** Six runs grew by 121 to 267 MB more than their other parts (`npm run check:long -- estimates`, 2026-11-22). */
+const RUNTIME = 160e6
 
 /** What a method's loss takes, in the shapes of the longest rows.
  * @param B rows of a batch; for DPO, pairs

@@ -39,10 +39,10 @@ describe('rewardlab estimate', () => {
     await writeFile(config, JSON.stringify(given))
     const [, json] = await run(config)
     const { estimate } = json as { estimate: TrainingEstimate }
-    const { weights, copies, optimizer, gradients, activations, sampling, total } = estimate
+    const { weights, copies, optimizer, gradients, activations, sampling, runtime, total } = estimate
     assert.deepEqual([copies, optimizer, gradients, sampling], [weights, 2 * weights, weights, 0])
-    assert.equal(total, weights + copies + optimizer + gradients + activations)
-    assert.ok(activations > 0)
+    assert.equal(total, weights + copies + optimizer + gradients + activations + runtime)
+    assert.ok(activations > 0 && runtime > 0)
     const [, adapter] = await run(config, '--set', 'adapter.r=2')
     const of = (adapter as { estimate: TrainingEstimate }).estimate
     assert.ok(of.copies === 0 && of.gradients < 0.2 * weights && of.optimizer === 2 * of.gradients)
