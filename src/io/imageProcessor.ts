@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { RgbImage } from './images.js'
 import { Fields, readJson } from './json.js'
+import { CLIP_PIXELS, pixelScale } from './pixelValues.js'
 import { resize, type Filter } from './resize.js'
 
 /** Prepares pictures for a model as its preprocessor_config.json says. */
@@ -26,7 +27,7 @@ export async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
   const filter = FILTERS[(fields.get('resample') as number | undefined) ?? 3]
   if (!filter) fields.fail('resample', 'one of 1 (lanczos), 2 (bilinear), 3 (bicubic)')
   const factor = fields.number('rescale_factor', 1 / 255)
-  const [mean, std] = [channels(fields, 'image_mean', MEAN), channels(fields, 'image_std', STD)]
+  const { mean, std } = pixelScale(fields, CLIP_PIXELS)
 
   const process = (image: RgbImage): Float32Array => {
     const long = Math.trunc((short * Math.max(image.width, image.height)) / Math.min(image.width, image.height))
@@ -47,8 +48,6 @@ export async function loadImageProcessor(dir: string): Promise<ImageProcessor> {
 
 /** Pillow's numbers of its filters. */
 const FILTERS: Readonly<Record<number, Filter>> = { 1: 'lanczos', 2: 'bilinear', 3: 'bicubic' }
-const MEAN = [0.48145466, 0.4578275, 0.40821073] // of OpenAI's CLIP
-const STD = [0.26862954, 0.26130258, 0.27577711]
 
 /** A size in pixels: a number, as old files have it, or a part of an object. */
 function sizeOf(fields: Fields, name: string, part: string): number {
@@ -56,11 +55,4 @@ function sizeOf(fields: Fields, name: string, part: string): number {
   const size: unknown = typeof value === 'object' ? (value as Record<string, unknown>)[part] : value
   if (typeof size === 'number' && Number.isInteger(size) && size > 0) return size
   return fields.fail(name, `a size in pixels, or { "${part}": … }`)
-}
-
-function channels(fields: Fields, name: string, usual: number[]): number[] {
-  const value = fields.get(name) ?? usual
-  return Array.isArray(value) && value.length === 3 && value.every(x => typeof x === 'number')
-    ? value
-    : fields.fail(name, 'three numbers')
 }

@@ -16,18 +16,24 @@ export const CLIP_PIXELS: PixelScale = {
 /** Values from −1 to 1. */
 export const HALF_PIXELS: PixelScale = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] }
 
-/** Of each channel what each of the 256 values of a byte becomes, computed in float32 as transformers' torchvision processors do.
- * @param usual what a processor takes where its fields are left out
- * @throws Error naming file and field for values that are unsound or ask for what is not supported */
-export function pixelValues(fields: Fields, usual: PixelScale): Float32Array[] {
-  for (const name of ['do_rescale', 'do_normalize']) fields.only(name, true)
+/** @param usual where the fields are left out
+ * @throws Error naming file and field for what is not three numbers */
+export function pixelScale(fields: Fields, usual: PixelScale): PixelScale {
   const three = (name: string, usual: readonly number[]): number[] => {
     const value = fields.get(name) ?? usual
     return Array.isArray(value) && value.length === 3 && value.every(x => typeof x === 'number')
       ? value
       : fields.fail(name, 'three numbers')
   }
-  const [mean, std] = [three('image_mean', usual.mean), three('image_std', usual.std)]
+  return { mean: three('image_mean', usual.mean), std: three('image_std', usual.std) }
+}
+
+/** Of each channel what each of the 256 values of a byte becomes, computed in float32 as transformers' torchvision processors do.
+ * @param usual what a processor takes where its fields are left out
+ * @throws Error naming file and field for values that are unsound or ask for what is not supported */
+export function pixelValues(fields: Fields, usual: PixelScale): Float32Array[] {
+  for (const name of ['do_rescale', 'do_normalize']) fields.only(name, true)
+  const { mean, std } = pixelScale(fields, usual)
   const factor = 1 / fields.number('rescale_factor', 1 / 255)
   const scaled = (x: number) => Math.fround(Math.fround(x) * factor)
   return mean.map((m, c) => Float32Array.from({ length: 256 }, (_, v) => Math.fround(v - scaled(m)) / scaled(std[c]!)))

@@ -72,13 +72,17 @@ export interface Counts {
 
 /** Counts of flags, which may be probabilities, over items that are positive (1) or not (0). */
 export function countsOf(actual: readonly number[], flags: readonly number[]): Counts {
-  const [positives, flagged] = [sum(actual), sum(flags)]
-  const truePositives = sum(actual.map((a, i) => a * flags[i]!))
+  const hits = sum(actual.map((a, i) => a * flags[i]!))
+  return countsFrom({ items: actual.length, positives: sum(actual), flagged: sum(flags), hits })
+}
+
+/** The four counts from their margins and what was rightly flagged. */
+export function countsFrom(of: Record<'items' | 'positives' | 'flagged' | 'hits', number>): Counts {
   return {
-    truePositives,
-    falsePositives: flagged - truePositives,
-    falseNegatives: positives - truePositives,
-    trueNegatives: actual.length - positives - flagged + truePositives,
+    truePositives: of.hits,
+    falsePositives: of.flagged - of.hits,
+    falseNegatives: of.positives - of.hits,
+    trueNegatives: of.items - of.positives - of.flagged + of.hits,
   }
 }
 

@@ -40,8 +40,11 @@ export function mathVistaAccuracy(
     const groups = new Map<string, number[]>()
     rows.forEach(({ metadata, ...row }, i) => {
       const found: unknown = row[field as 'question_type'] ?? metadata[field]
-      for (const value of Array.isArray(found) ? found : found === undefined || found === null ? [] : [found])
-        groups.set(String(value), [...(groups.get(String(value)) ?? []), correct[i]!])
+      for (const value of Array.isArray(found) ? found : found === undefined || found === null ? [] : [found]) {
+        const solved = groups.get(String(value)) ?? []
+        solved.push(correct[i]!)
+        groups.set(String(value), solved)
+      }
     })
     return [...groups].map(([value, solved]) => over(field, value, solved)).sort((a, b) => b.accuracy - a.accuracy)
   })

@@ -1,4 +1,4 @@
-import { ratesOf, sum, type Counts } from './labelScores.js'
+import { countsFrom, ratesOf, sum, type Counts } from './labelScores.js'
 import { pairOf } from './values.js'
 
 /** What flagging all items of at least a score comes to. */
@@ -26,12 +26,7 @@ export function thresholdSweep(truth: readonly boolean[], scores: readonly numbe
   let [flagged, hits] = [0, 0]
   const points: ThresholdPoint[] = []
   const add = (threshold: number): void => {
-    const counts = {
-      truePositives: hits,
-      falsePositives: flagged - hits,
-      falseNegatives: positives - hits,
-      trueNegatives: items - positives - flagged + hits,
-    }
+    const counts = countsFrom({ items, positives, flagged, hits })
     points.push({ threshold, ...counts, ...ratesOf(counts), ...(flagged === 0 && { precision: 1 }) })
   }
   add(Infinity)

@@ -36,9 +36,9 @@ export function visible(rows: tf.Tensor, columns: tf.Tensor, mask: AttentionMask
   const [i, j] = [tf.reshape(rows, [1, -1, 1]), tf.reshape(columns, [1, 1, -1])]
   const same = ({ q, kv }: { q: tf.Tensor; kv: tf.Tensor }) => tf.equal(tf.expandDims(q, 2), tf.expandDims(kv, 1)) // [B, T, S]
   const isOf = (x: tf.Tensor) => tf.greater(tf.expandDims(x, 2), tf.scalar(0, 'int32')) // [B, T, 1]
-  const before = tf.lessEqual(j, i)
+  const before = causal && tf.lessEqual(j, i)
   return every([
-    causal && (blocks ? tf.logicalOr(before, tf.logicalAnd(same(blocks), isOf(blocks.q))) : before),
+    before && (blocks ? tf.logicalOr(before, tf.logicalAnd(same(blocks), isOf(blocks.q))) : before),
     window !== undefined && tf.greater(j, tf.sub(i, int(window))),
     keyMask && tf.cast(tf.expandDims(keyMask, 1), 'bool'),
     segments && same(segments),

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { RgbImage } from '../io/images.js'
+import { joined } from '../io/pixelValues.js'
 import type { ContentPart, Message, MixedMessage } from '../io/tokenizer.js'
 import type { Picture, Video, VisionProcessor } from '../io/visionProcessor.js'
 import { tokenTypes, type Features, type Look, type Seen, type Sight, type Vision } from '../models/index.js'
@@ -124,20 +125,15 @@ export function lookedAt(
   P: number,
   apart: boolean,
 ): Look {
-  const joined = (rows: readonly Picture[]) => {
-    const patches = new Float32Array(rows.reduce((sum, row) => sum + row.patches.length, 0))
-    let at = 0
-    for (const row of rows) {
-      patches.set(row.patches, at)
-      at += row.patches.length
-    }
-    return { patches, grids: rows.map(({ grid }) => grid) }
-  }
+  const together = (rows: readonly Picture[]) => ({
+    patches: joined(rows.map(({ patches }) => patches)),
+    grids: rows.map(({ grid }) => grid),
+  })
   const sightOf = (prompts: readonly Pictures[]): Sight => {
     const videos = prompts.flatMap(p => p.videos)
     return {
-      images: joined(prompts.flatMap(p => p.images)),
-      videos: { ...joined(videos), seconds: videos.map(({ seconds }) => seconds) },
+      images: together(prompts.flatMap(p => p.images)),
+      videos: { ...together(videos), seconds: videos.map(({ seconds }) => seconds) },
     }
   }
   const sights = apart ? prompts.map(row => sightOf([row])) : [sightOf(prompts)]

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import type { ContentPart } from '../../src/io/tokenizer.js'
-import { loadPolicy, type LanguagePolicy, type TokenRows, type VisionPrompt } from '../../src/policies/index.js'
+import { loadPolicy, type LanguagePolicy, type VisionPrompt } from '../../src/policies/index.js'
 import { disposeTree } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 import { picture } from '../models/pictures.js'
+import { drawnGreedily } from './drawnGreedily.js'
 
 const AGREE = 1e-4 // log-probs of one pass against those drawn token by token, float32
 
@@ -62,15 +63,7 @@ describe('a language policy that sees', function () {
     ] as const) {
       const wanted = (await source.read(name)) as Int32Array
       const [, T] = source.tensors.get(name)!.shape as [number, number]
-      const rows = prompts(fps)
-      const { trajectories } = await policy.sample(rows, { greedy: true, max_completion_length: T, seed: 0 })
-      const outputs = trajectories.outputs as TokenRows
-      const [tokens, mask] = [await outputs.completion_ids.data(), await trajectories.mask.data()]
-      const columns = outputs.completion_ids.shape[1]!
-      let drawn = 0
-      for (let b = 0; b < rows.length; b++)
-        for (let t = 0; t < columns && mask[b * columns + t]; t++, drawn++)
-          assert.equal(tokens[b * columns + t], wanted[b * T + t], `${name}: row ${b}, token ${t}`)
+      const { trajectories, drawn } = await drawnGreedily(policy, prompts(fps), wanted, name)
       assert.ok(drawn > 2 * T, `${drawn} tokens`) // most rows do not end
       const { logProbs } = policy.evaluate(policy.weights, trajectories)
       await agree(logProbs, trajectories.logProbs)
