@@ -6,6 +6,7 @@ import {
   disposeTree,
   dynamicUpdateSlice,
   jit,
+  mapTensors,
   random,
   typeOf,
   unstack,
@@ -65,8 +66,9 @@ export type Drawn = {
   finished: tf.Tensor // [B] float32
 }
 
-/** Makes a model's sampling program: the prompts are read once, all generations attend to their one cache, and one
- * loop draws a token a row until every row has ended. The noise of row b at step t depends on (key, t, b) alone.
+/** Makes a model's sampling program: the prompts are read once, all generations attend to their one cache, and a loop draws a token a row
+ * until every row has ended. When half of many rows have ended, the others go on in a loop of half the size. The noise of row b at step t
+ * depends on (key, t, b) alone.
  *
  * One compiled program for each shape of the prompts and each plan. */
 export function generate(model: CausalModel): Generate {
@@ -94,6 +96,22 @@ type State = Drawn & {
   used: tf.Tensor // [B, V], 1 for tokens of the prompt and the completion so far; [B, 0] where none are penalized
 }
 
+/** Rows that are drawn together, and what does not change while they are. */
+type Rows = {
+  /** Which of all rows each is [B] int32. */
+  number: tf.Tensor
+  /** 1 for the prompt's tokens [B, P + T]. */
+  seen: tf.Tensor
+  /** Position of the first new token [B] int32. */
+  starts: tf.Tensor
+  /** A layer [N, …]: each is read by B / N rows side by side. */
+  prompts: KeyValueCache[]
+}
+
+/** So few rows stay together until all have ended, and rows are halved so often at most: each size is a loop of its own to compile. */
+const FEW = 64
+const HALVINGS = 2
+
 function run(
   model: CausalModel,
   weights: TensorTree,
@@ -104,74 +122,108 @@ function run(
 ): Drawn {
   const { generations: G, length: T } = plan
   const [n, P] = prompts.input_ids.shape as [number, number]
-  const B = n * G
+  const all = n * G
   const promptMask = tf.cast(prompts.attention_mask, 'int32') // [N, P]
   const lengths = tf.sum(promptMask, 1) // [N]
 
   const { next, ...input } = prompts
   const { hidden, cache } = model.prefill(weights, { position_ids: positionsOf(promptMask), ...input })
   const last = tf.squeeze(tf.slice(hidden, [0, P - 1, 0], [n, 1, hidden.shape[2]!]), [1]) // [N, C]
-  const seen = tf.cast(tf.concat([repeatRows(promptMask, G), tf.zeros([B, T], 'int32')], 1), 'float32') // [B, P + T]
-  const starts = repeatRows(next ?? lengths, G) // [B], position of the first new token
   const places = tf.range(0, P + T, 1, 'int32') // [P + T]
   const values = tf.unstack(cache.values) // L × [N, K, P, D]
   const promptCaches = tf.unstack(cache.keys).map((keys, l) => ({ keys, values: values[l]! }))
   const [, K, , D] = values[0]!.shape as [number, number, number, number]
   const empty = (shape: number[]) => astype(tf.zeros(shape), typeOf(cache.keys))
 
-  const final = whileLoop<State>(
-    ({ step, finished }) => tf.logicalAnd(tf.less(step, T), tf.less(tf.min(finished), 1)),
-    ({ step, logits, caches, finished, used, ...out }) => {
-      const alive = tf.sub(1, finished) // [B]
-      const allowed = plan.penalized ? penalized(logits, used, draw.repetition_penalty) : logits
-      const token = tf.where(tf.greater(alive, 0), choose(allowed, step, draw, plan), tf.scalar(plan.pad, 'int32')) // [B]
-      const logProbs = tokenLogProbs(tf.div(logits, draw.temperature), token) // [B]
-      const write = (row: tf.Tensor, x: tf.Tensor) => dynamicUpdateSlice(row, tf.expandDims(x, 1), [0, step])
+  /** Draws until all rows have ended. */
+  function drawn(rows: Rows, from: State, halvings = HALVINGS): Drawn {
+    const [size, half] = [rows.number.shape[0], Math.ceil(rows.number.shape[0] / 2)]
+    const enough = size > FEW && halvings > 0 ? half : 0 // rows that have not ended, of which the loop is left
+    const state = whileLoop<State>(
+      ({ step, finished }) =>
+        tf.logicalAnd(tf.less(step, T), tf.greater(tf.sum(tf.sub(1, finished)), tf.scalar(enough))),
+      state => stepped(rows, state),
+      from,
+    )
+    const { step, tokens, logProbs, mask, finished, ...rest } = state
+    const out = { tokens, logProbs, mask, finished }
+    if (enough === 0) return out
 
-      const at = tf.add(step, tf.scalar(P, 'int32'))
-      const fresh = tf.logicalAnd(tf.greaterEqual(places, P), tf.lessEqual(places, at)) // [P + T]
-      const decoded = model.decode(weights, layers, {
-        input_ids: tf.expandDims(token, 1),
-        position_ids: tf.expandDims(tf.add(starts, step), 1),
-        visible: tf.maximum(seen, tf.cast(fresh, 'float32')), // [B, P + T]
-        prompts: promptCaches,
-        caches,
-        at: step,
-      })
-      return {
-        step: tf.add(step, tf.scalar(1, 'int32')),
-        logits: model.head(weights, tf.squeeze(decoded.hidden, [1])), // [B, V]
-        caches: decoded.caches,
-        used: plan.penalized ? tf.maximum(used, tf.oneHot(token, model.vocabulary)) : used,
-        tokens: write(out.tokens, token),
-        logProbs: write(out.logProbs, tf.mul(logProbs, alive)),
-        mask: write(out.mask, alive),
-        finished: tf.maximum(finished, isOneOf(token, plan.stop)),
-      }
+    const keys = tf.sub(tf.mul(tf.sub(1, finished), size), tf.range(0, size)) // those that have not ended first
+    const order = tf.topk(keys, size).indices // [B]
+    const [going, ended] = tf.split(order, [half, size - half]) as [tf.Tensor, tf.Tensor]
+    const taken = <S>(tree: S, which: tf.Tensor): S => mapTensors(tree as TensorTree, t => tf.gather(t, which)) as S
+    const { prompts, ...own } = rows
+    const promptOf = tf.cast(tf.floorDiv(going, tf.scalar(size / prompts[0]!.keys.shape[0], 'int32')), 'int32')
+    const finish = drawn(
+      { ...taken(own, going), prompts: taken(prompts, promptOf) },
+      { step, ...taken({ ...out, ...rest }, going) },
+      halvings - 1,
+    )
+    const back = tf.topk(tf.neg(tf.cast(order, 'float32')), size).indices // where each row lies in the new order
+    const whole = (name: keyof Drawn) => tf.gather(tf.concat([finish[name], tf.gather(out[name], ended)]), back)
+    return { tokens: whole('tokens'), logProbs: whole('logProbs'), mask: whole('mask'), finished: whole('finished') }
+  }
+
+  function stepped(rows: Rows, { step, logits, caches, finished, used, ...out }: State): State {
+    const alive = tf.sub(1, finished) // [B]
+    const allowed = plan.penalized ? penalized(logits, used, draw.repetition_penalty) : logits
+    const noise = () => tf.gather(random.uniform(random.foldIn(draw.key, step), [all]), rows.number) // [B]
+    const token = tf.where(tf.greater(alive, 0), choose(allowed, noise, draw, plan), tf.scalar(plan.pad, 'int32')) // [B]
+    const logProbs = tokenLogProbs(tf.div(logits, draw.temperature), token) // [B]
+    const write = (row: tf.Tensor, x: tf.Tensor) => dynamicUpdateSlice(row, tf.expandDims(x, 1), [0, step])
+
+    const at = tf.add(step, tf.scalar(P, 'int32'))
+    const fresh = tf.logicalAnd(tf.greaterEqual(places, P), tf.lessEqual(places, at)) // [P + T]
+    const decoded = model.decode(weights, layers, {
+      input_ids: tf.expandDims(token, 1),
+      position_ids: tf.expandDims(tf.add(rows.starts, step), 1),
+      visible: tf.maximum(rows.seen, tf.cast(fresh, 'float32')), // [B, P + T]
+      prompts: rows.prompts,
+      caches,
+      at: step,
+    })
+    return {
+      step: tf.add(step, tf.scalar(1, 'int32')),
+      logits: model.head(weights, tf.squeeze(decoded.hidden, [1])), // [B, V]
+      caches: decoded.caches,
+      used: plan.penalized ? tf.maximum(used, tf.oneHot(token, model.vocabulary)) : used,
+      tokens: write(out.tokens, token),
+      logProbs: write(out.logProbs, tf.mul(logProbs, alive)),
+      mask: write(out.mask, alive),
+      finished: tf.maximum(finished, isOneOf(token, plan.stop)),
+    }
+  }
+
+  return drawn(
+    {
+      number: tf.range(0, all, 1, 'int32'),
+      seen: tf.cast(tf.concat([repeatRows(promptMask, G), tf.zeros([all, T], 'int32')], 1), 'float32'),
+      starts: repeatRows(next ?? lengths, G),
+      prompts: promptCaches,
     },
     {
       step: tf.scalar(0, 'int32'),
       logits: repeatRows(model.head(weights, last), G), // [B, V]
-      caches: promptCaches.map(() => ({ keys: empty([B, K, D, T]), values: empty([B, K, T, D]) })),
+      caches: promptCaches.map(() => ({ keys: empty([all, K, D, T]), values: empty([all, K, T, D]) })),
       used: plan.penalized
         ? repeatRows(tokensOf(prompts.input_ids, promptMask, model.vocabulary), G)
-        : tf.zeros([B, 0]),
-      tokens: tf.fill([B, T], plan.pad, 'int32'),
-      logProbs: tf.zeros([B, T]),
-      mask: tf.zeros([B, T]),
-      finished: tf.zeros([B]),
+        : tf.zeros([all, 0]),
+      tokens: tf.fill([all, T], plan.pad, 'int32'),
+      logProbs: tf.zeros([all, T]),
+      mask: tf.zeros([all, T]),
+      finished: tf.zeros([all]),
     },
   )
-  const { tokens, logProbs, mask, finished } = final
-  return { tokens, logProbs, mask, finished }
 }
 
-/** The next token of each row [B] int32. */
-function choose(logits: tf.Tensor, step: tf.Tensor, draw: Draw, plan: Plan): tf.Tensor {
+/** The next token of each row [B] int32.
+ * @param noise uniform numbers [B] */
+function choose(logits: tf.Tensor, noise: () => tf.Tensor, draw: Draw, plan: Plan): tf.Tensor {
   if (plan.greedy) return tf.argMax(logits, -1)
   const scaled = tf.div(logits, draw.temperature) // [B, V]
   const likely = plan.filtered ? keepLikely(scaled, draw) : scaled
-  return drawTokens(random.foldIn(draw.key, step), likely)
+  return drawTokens(noise(), likely)
 }
 
 /** Logits of tokens that were used, divided by the penalty where they are positive, multiplied where not [B, V].

@@ -6,7 +6,9 @@ import { jit, random, start } from '../../src/xla/index.js'
 describe('drawTokens', () => {
   before(() => start())
 
-  const draw = jit((key: tf.Tensor, logits: tf.Tensor) => tf.tidy(() => drawTokens(key, logits)))
+  const draw = jit((key: tf.Tensor, logits: tf.Tensor) =>
+    tf.tidy(() => drawTokens(random.uniform(key, [logits.shape[0]]), logits)),
+  )
   const drawn = async (seed: number, row: readonly number[], times: number): Promise<Int32Array> => {
     const logits = tf.tile(tf.tensor2d([[...row]]), [times, 1])
     return (await draw(random.key(seed), logits).data()) as Int32Array

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import type { CausalModel } from '../../src/models/index.js'
+import { drawTokens } from '../../src/sampling/drawTokens.js'
 import { generate, positionsOf, type Plan } from '../../src/sampling/index.js'
 import { disposeTree, random, start } from '../../src/xla/index.js'
 
@@ -112,6 +113,34 @@ describe('generate', () => {
     const rows = (await rowsOf(found.tokens)).map(row => row.join(''))
     assert.equal(new Set(rows).size, 8)
     assert.ok(rows.every(row => new Set(row).size > 2))
+    disposeTree([table, found])
+  })
+
+  it('goes on with half of many rows when the others have ended, and draws what it would have drawn', async () => {
+    const [P, G, T] = [5, 30, 8] // 150 rows, then 75, then 38
+    const logits = Array.from({ length: 16 }, (_, i) => Math.sin(i * i) + (i % 4 === 0 ? 1.2 : 0))
+    const table = tf.tensor2d(logits, [4, 4])
+    const settings = { ...plan, generations: G, length: T }
+    const found = await generate(bigram(4))(table, prompts([[1], [2], [3], [1], [2]]), draw(7), settings)
+    let last = Array.from({ length: P * G }, (_, row) => [1, 2, 3, 1, 2][Math.floor(row / G)]!)
+    const wanted = last.map((): number[] => [])
+    for (let step = 0; step < T; step++) {
+      const tokens = tf.tidy(() => {
+        const noise = random.uniform(random.foldIn(random.key(7), tf.scalar(step, 'int32')), [P * G])
+        return drawTokens(noise, tf.gather(table, tf.tensor1d(last, 'int32')))
+      })
+      last = Array.from(await tokens.data())
+      wanted.forEach((row, b) => row.push(row.includes(0) ? plan.pad : last[b]!))
+      tokens.dispose()
+    }
+    assert.deepEqual(await rowsOf(found.tokens), wanted)
+    const lengths = wanted.map(row => (row.includes(0) ? row.indexOf(0) + 1 : T))
+    assert.ok(lengths.filter(length => length < 3).length > (P * G) / 2, 'half of the rows end early')
+    assert.deepEqual(
+      (await rowsOf(found.mask)).map(row => row.reduce((a, b) => a + b)),
+      lengths,
+    )
+    assert.deepEqual(Array.from(await found.finished.data()), wanted.map(row => (row.includes(0) ? 1 : 0))) // prettier-ignore
     disposeTree([table, found])
   })
 
