@@ -11,6 +11,7 @@ import {
   resolveSrpoConfig,
   sftDefaults,
   srpoDefaults,
+  withTrlNames,
   type DpoConfig,
 } from '../optimizers/index.js'
 import { weighted, type WeightedRewards } from '../rewards/index.js'
@@ -151,7 +152,7 @@ async function resolveExperiment(where: string, given: Record<string, unknown>):
     })
 
   const optimizer = text('optimizer', 'grpo') as keyof typeof METHODS
-  const method = lookUp(where, 'optimizer', optimizer, METHODS)
+  lookUp(where, 'optimizer', optimizer, METHODS)
   const adapter = optional('adapter', value =>
     typeof value === 'string' ? value : mappingOf(`${where}: adapter`, value),
   )
@@ -172,7 +173,7 @@ async function resolveExperiment(where: string, given: Record<string, unknown>):
     throw new Error(`${where}: optimizer is ${optimizer} without rewards. Add for example rewards: { correct: exactAnswer }.`) // prettier-ignore
 
   const eval_dataset = optional('eval_dataset', value => resolveDataset(`${where}: eval_dataset`, value, 'test'))
-  const args = resolveArgs(`${where}: args`, method, mappingOf(`${where}: args`, fields['args'] ?? {}), rewards)
+  const args = resolveArgs(`${where}: args`, optimizer, mappingOf(`${where}: args`, fields['args'] ?? {}), rewards)
   if (args.eval_steps !== null && eval_dataset === null)
     throw new Error(`${where}: args.eval_steps is ${args.eval_steps} without eval_dataset. Add one, or leave it out.`)
 
@@ -198,10 +199,12 @@ async function resolveExperiment(where: string, given: Record<string, unknown>):
 
 function resolveArgs(
   where: string,
-  { defaults, resolve }: (typeof METHODS)[keyof typeof METHODS],
-  given: Record<string, unknown>,
+  optimizer: keyof typeof METHODS,
+  stated: Record<string, unknown>,
   rewards: WeightedRewards | null,
 ): Args {
+  const given = optimizer === 'grpo' ? withTrlNames(where, stated) : stated
+  const { defaults, resolve } = METHODS[optimizer]
   if ('rewards' in given) throw new Error(`${where}: rewards stand beside args, not in them. Move them out.`)
   resolveConfig<Record<string, unknown>>(where, { ...defaults, ...loopDefaults }, given) // names and types
   const own = Object.entries(given).filter(([key]) => key in loopDefaults)

@@ -1,5 +1,6 @@
 // Methods
 export { grpo, grpoDefaults, resolveGrpoConfig, type GrpoConfig } from './grpo.js'
+export { withTrlNames, type QwenVlGrpoConfig } from './grpoNames.js'
 export { srpo, srpoDefaults, resolveSrpoConfig, type SrpoConfig } from './srpo.js'
 export { dpo, dpoDefaults, resolveDpoConfig, type DpoConfig } from './dpo.js'
 export { sft, sftDefaults, resolveSftConfig, type CompletionRow, type SftConfig } from './sft.js'

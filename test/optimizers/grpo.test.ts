@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { grpo, type GrpoConfig, type GrpoLossType, type Row } from '../../src/optimizers/index.js'
+import { grpo, resolveGrpoConfig, type GrpoConfig, type GrpoLossType, type Row } from '../../src/optimizers/index.js'
 import { weighted, type Reward, type WeightedRewards } from '../../src/rewards/index.js'
 import { start } from '../../src/xla/index.js'
 import { LettersPolicy } from './lettersPolicy.js'
@@ -193,6 +193,24 @@ describe('grpo', function () {
     await assert.rejects(run.done(), /reward "wanted" failed .*no scores after 0\.2 s/)
     assert.deepEqual([run.rows.length, tf.memory().numTensors], [2, tensors])
     assert.deepEqual((await run.done()).rows.map(numbers), whole.rows.map(numbers))
+  })
+
+  it("takes the names of Qwen-VL's trainers; grpo_alpha scales rewards where they are not normalised", async () => {
+    const renamed = { grpo_beta: 0.1, grpo_sample_size: 4, generation_temperature: 0.7, generation_top_p: 0.9, generation_max_length: 3 } // prettier-ignore
+    const trl = { beta: 0.1, num_generations: 4, temperature: 0.7, top_p: 0.9, max_completion_length: 3 }
+    assert.deepEqual(resolveGrpoConfig(renamed), resolveGrpoConfig(trl))
+    assert.throws(() => resolveGrpoConfig({ grpo_beta: 0.1, beta: 0.1 }), /grpo_beta and beta are both given/)
+    assert.throws(() => resolveGrpoConfig({ grpo_alpha: 0 }), /grpo_alpha is 0, needs a number in \(0, ∞\)/)
+    const norm = async (extra: Partial<GrpoConfig>) => {
+      const policy = new LettersPolicy()
+      const { rows } = await grpo(policy, prompts, rewards(), { ...args, max_steps: 1, ...extra }).done()
+      policy.dispose()
+      return rows[0]!['grad_norm'] as number
+    }
+    const plain = await norm({ scale_rewards: 'none' })
+    const close = (found: number, wanted: number) => assert.ok(Math.abs(found - wanted) < 1e-5 * wanted, `${found}, wanted ${wanted}`) // prettier-ignore
+    close(await norm({ scale_rewards: 'none', grpo_alpha: 0.5 }), plain / 2)
+    close(await norm({ advantage_epsilon: 1e-12, grpo_alpha: 0.5 }), await norm({ advantage_epsilon: 1e-12 }))
   })
 
   it('logs a change of weights in the row of its step', async () => {
