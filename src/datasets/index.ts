@@ -9,6 +9,9 @@ export { LANGUAGES, type Language } from './problemWords.js'
 export { editScenes, readScene, type EditScene, type Scene, type Thing } from './editScenes.js'
 export { freeScenes, type FreeEdit, type FreeScene, type FreeThing } from './freeScenes.js'
 export { readFreeScene, type FoundScene, type FoundThing } from './readFreeScene.js'
+export { ACTION_QUESTION, CLIP_RATE, CLIP_SIDE, movingShapes, numbered, SHAPE_ACTIONS, type ShapeAction, type ShapeClip } from './movingShapes.js' // prettier-ignore
+export { CHART_SIDE, CHART_TASKS, chartQuestions, type ChartQuestion } from './chartQuestions.js'
+export { clutteredSymbols, MODERATION_QUESTION, SYMBOL_LABELS, SYMBOL_SIDE, type SymbolLabel, type SymbolPicture } from './clutteredSymbols.js' // prettier-ignore
 export type { Splits } from './splits.js'
 
 // Files
@@ -30,6 +33,7 @@ export { readVideo, type DecodedVideo, type VideoOptions } from '../io/video.js'
 export { sampleFrames, type FrameSampling } from '../io/qwen2VlProcessor.js'
 export type { Video } from '../io/visionProcessor.js'
 export { imagesToTensor, readImage, tensorToImages, writePng, type RgbImage } from '../io/images.js'
+export { writeAnimation } from '../io/writeAnimation.js'
 export { resize, type Filter } from '../io/resize.js'
 
 export { addFault, QUALITY_FAULTS, type QualityFault } from './qualityFaults.js'

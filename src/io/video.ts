@@ -83,6 +83,7 @@ async function opened(
   return openFrames(names.map(name => join(input, name)), rate, where) // prettier-ignore
 }
 
+const STRIP = 10e6 // pixels decoded at once
 const [GIF_START, GIF_END] = [0x47, 0x3b]
 const FRAMES = ['.png', '.jpg', '.jpeg', '.webp', '.tif', '.tiff', '.avif']
 
@@ -117,21 +118,29 @@ async function openAnimation(input: Uint8Array, where: string): Promise<FrameSou
   const seconds = Array.from({ length: pages }, (_, i) => (delay[i] || 100) / 1000)
   let time = 0
   const timestamps = seconds.map(stays => (time += stays) - stays)
-  const decode = async (page: number): Promise<RgbImage> => {
-    const frame = sharp(input, { ...options, page, pages: 1 })
+  const size = { width, height: pageHeight ?? height }
+  const decode = async (page: number, count: number): Promise<RgbImage[]> => {
+    const strip = sharp(input, { ...options, page, pages: count })
       .flatten({ background: 'white' })
       .toColourspace('srgb')
-    const { data, info } = await frame.raw().toBuffer({ resolveWithObject: true }).catch(broken)
-    return { width: info.width, height: info.height, data: new Uint8ClampedArray(data) }
+    const data = new Uint8ClampedArray(await strip.raw().toBuffer().catch(broken))
+    const length = data.length / count
+    return Array.from({ length: count }, (_, i) => ({ ...size, data: data.slice(i * length, (i + 1) * length) }))
   }
   return {
     timestamps,
     fps: pages / time,
-    width,
-    height: pageHeight ?? height,
+    ...size,
     async read(frames) {
       const images: RgbImage[] = []
-      for (const frame of frames) images.push(await decode(frame))
+      for (let i = 0; i < frames.length;) {
+        // One after another from the first page, so that those near to one another are decoded together.
+        const [first, most] = [frames[i]!, Math.max(1, STRIP / (size.width * size.height))]
+        const together = frames.slice(i).filter(frame => frame - first < most)
+        const strip = await decode(first, together.at(-1)! - first + 1)
+        images.push(...together.map(frame => strip[frame - first]!))
+        i += together.length
+      }
       return images
     },
   }

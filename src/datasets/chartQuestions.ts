@@ -1,0 +1,118 @@
+import type { RgbImage } from '../io/images.js'
+import { FIGURES, paint, plain, type Rgb } from './paint.js'
+import { rng, type Rng } from './rng.js'
+import { drawSplits, type Splits } from './splits.js'
+
+export const CHART_TASKS = ['height', 'taller', 'tallest', 'count'] as const
+
+/** A question about a drawn picture, with MathVista's fields. */
+export interface ChartQuestion {
+  image: RgbImage
+  /** As MathVista asks: a hint about the form of the answer, the question, and the choices. */
+  query: string
+  question: string
+  answer: string
+  question_type: 'multi_choice' | 'free_form'
+  answer_type: 'text' | 'integer'
+  choices: string[] | null
+  task: (typeof CHART_TASKS)[number]
+  /** What is to be seen: `red 3, blue 7`, or `2 circles, 3 squares`. */
+  seen: string
+  /** What a careless reader would answer. */
+  tempting: string
+}
+
+export const CHART_SIDE = 48
+
+/** Questions on pictures of 48 × 48 pixels: bars of two to four colours, one to nine units high (how high is one, how much taller is one than
+ * another, which is the tallest), and figures to count. The split is a hash of picture and question, the same for every seed and size.
+ * @param options.size questions in all; a tenth each go to dev and test
+ * @throws if `size` is not a whole number of at least 10 */
+export function chartQuestions({ seed, size }: { seed: number; size: number }): Splits<ChartQuestion> {
+  const random = rng(seed)
+  return drawSplits('chartQuestions', size, () => {
+    const task = random.pick(CHART_TASKS)
+    if (task === 'count') {
+      const counted = drawFigures(random)
+      return counted && { row: () => countQuestion(counted), text: JSON.stringify(counted) }
+    }
+    const bars = drawBars(random)
+    return { row: () => barQuestion(task, bars), text: JSON.stringify([task, bars]) }
+  })
+}
+
+const COLOURS = { red: [215, 50, 45], green: [50, 160, 70], blue: [45, 90, 210], yellow: [225, 185, 40] } satisfies Record<string, Rgb> // prettier-ignore
+type Colour = keyof typeof COLOURS
+type Bar = { colour: Colour; height: number }
+
+const GROUND: Rgb = [235, 235, 235]
+const UNIT = 5 // pixels of a unit of height
+const TOP = 9 // units of the highest bar
+const WIDTH = 8 // pixels of a bar; as much as a patch
+
+function drawBars(random: Rng): Bar[] {
+  const heights = random.shuffle(Array.from({ length: TOP }, (_, i) => i + 1)) // all different
+  const colours = random.shuffle(Object.keys(COLOURS) as Colour[])
+  return colours.slice(0, 2 + random.int(3)).map((colour, i) => ({ colour, height: heights[i]! }))
+}
+
+function barQuestion(task: Exclude<ChartQuestion['task'], 'count'>, bars: readonly Bar[]): ChartQuestion {
+  const image = plain(CHART_SIDE, CHART_SIDE, GROUND)
+  bars.forEach(({ colour, height }, i) => {
+    for (let y = CHART_SIDE - 1 - height * UNIT; y < CHART_SIDE - 1; y++)
+      for (let x = 0; x < WIDTH; x++)
+        COLOURS[colour].forEach((value, c) => (image.data[3 * (y * CHART_SIDE + 4 + i * (WIDTH + 3) + x) + c] = value))
+  })
+  const seen = bars.map(({ colour, height }) => `${colour} ${height}`).join(', ')
+  const [first, second] = bars as [Bar, Bar]
+  const higher = first.height > second.height ? [first, second] as const : [second, first] as const // prettier-ignore
+  const tallest = bars.reduce((a, b) => (b.height > a.height ? b : a))
+  switch (task) {
+    case 'height':
+      return asked({ image, task, seen, question: `How tall is the ${second.colour} bar?`, answer: `${second.height}`, tempting: `${first.height}` }) // prettier-ignore
+    case 'taller': {
+      const question = `How much taller is the ${higher[0].colour} bar than the ${higher[1].colour} bar?`
+      return asked({ image, task, seen, question, answer: `${higher[0].height - higher[1].height}`, tempting: `${higher[0].height}` }) // prettier-ignore
+    }
+    case 'tallest': {
+      const choices = bars.map(({ colour }) => colour).sort()
+      return asked({ image, task, seen, question: 'Which bar is the tallest?', answer: tallest.colour, choices, tempting: choices[0]! }) // prettier-ignore
+    }
+  }
+}
+
+const COUNTED = ['circle', 'square'] as const
+type Placed = { name: (typeof COUNTED)[number]; colour: Colour; x: number; y: number }
+const HALF = 4 // of a counted figure's side, in pixels
+
+/** On a grid of 4 × 4 places, so that none hides another; the first kind is asked for. */
+function drawFigures(random: Rng): { placed: Placed[]; wanted: Placed['name'] } | null {
+  const places = random.shuffle(Array.from({ length: 16 }, (_, i) => i)).slice(0, 2 + random.int(6))
+  const placed = places.map(at => ({
+    name: random.pick(COUNTED),
+    colour: random.pick(Object.keys(COLOURS) as Colour[]),
+    x: (at % 4) * 12 + 6 + random.int(3) - 1,
+    y: Math.floor(at / 4) * 12 + 6 + random.int(3) - 1,
+  }))
+  const wanted = random.pick(COUNTED)
+  return placed.some(({ name }) => name === wanted) ? { placed, wanted } : null
+}
+
+function countQuestion({ placed, wanted }: NonNullable<ReturnType<typeof drawFigures>>): ChartQuestion {
+  const image = plain(CHART_SIDE, CHART_SIDE, GROUND)
+  for (const { name, colour, x, y } of placed) paint(image, { covers: FIGURES[name], x, y, half: HALF }, COLOURS[colour]) // prettier-ignore
+  const count = (kind: string) => placed.filter(({ name }) => name === kind).length
+  const seen = COUNTED.map(kind => `${kind} ${count(kind)}`).join(', ')
+  return asked({ image, task: 'count', seen, question: `How many ${wanted}s are there?`, answer: `${count(wanted)}`, tempting: `${placed.length}` }) // prettier-ignore
+}
+
+function asked(
+  of: Pick<ChartQuestion, 'image' | 'task' | 'seen' | 'question' | 'answer' | 'tempting'> & { choices?: string[] },
+): ChartQuestion {
+  // prettier-ignore
+  const { choices = null, question } = of
+  const query = choices
+    ? `Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.\nQuestion: ${question}\nChoices:\n${choices.map((choice, i) => `(${'ABCD'[i]}) ${choice}`).join('\n')}` // prettier-ignore
+    : `Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at the end.\nQuestion: ${question}` // prettier-ignore
+  return { ...of, choices, query, question_type: choices ? 'multi_choice' : 'free_form', answer_type: choices ? 'text' : 'integer' } // prettier-ignore
+}
