@@ -1,3 +1,4 @@
+import { cropped } from './canvas.js'
 import type { RgbImage } from './images.js'
 import { channelsFirst, HALF_PIXELS, joined, pixelValues } from './pixelValues.js'
 import { resize } from './resize.js'
@@ -56,14 +57,4 @@ export function panAndScan(image: RgbImage, scan: PanAndScan): RgbImage[] {
       ? cropped(image, from, 0, size, image.height)
       : cropped(image, 0, from, image.width, size)
   })
-}
-
-/** A part of a picture. */
-export function cropped({ width, data }: RgbImage, left: number, top: number, w: number, h: number): RgbImage {
-  const out = new Uint8ClampedArray(w * h * 3)
-  for (let y = 0; y < h; y++) {
-    const from = ((top + y) * width + left) * 3
-    out.set(data.subarray(from, from + w * 3), y * w * 3)
-  }
-  return { width: w, height: h, data: out }
 }

@@ -39,6 +39,7 @@ export interface Tokenizer {
   /** A conversation as the model expects it.
    * @throws Error if the tokenizer has no chat template, or the template or the messages are not sound */
   chat(messages: readonly MixedMessage[], options?: { add_generation_prompt?: boolean }): string
+  readonly bos_token: string | undefined
   readonly eos_token: string | undefined
   readonly eos_token_id: number | undefined
   readonly pad_token_id: number | undefined
@@ -73,6 +74,7 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const bos_token = tokenText(config['bos_token'])
   const id = (token: string | undefined) => (token === undefined ? undefined : pipeline.token_to_id(token))
   return {
+    bos_token,
     eos_token,
     eos_token_id: id(eos_token),
     pad_token_id: id(pad_token),

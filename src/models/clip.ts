@@ -12,7 +12,7 @@ import {
   type AttentionMask,
   type Linear,
 } from '../nn/index.js'
-import { scan, type TensorTree } from '../xla/index.js'
+import { mapTensors, scan, type TensorTree } from '../xla/index.js'
 import type { ForwardModel } from './forwardModel.js'
 
 /** The layers of CLIP, and of towers built alike; fields of config.json, under Hugging Face's names. */
@@ -154,17 +154,11 @@ export function clipText(config: ClipTextConfig): ForwardModel {
  * [B, C], the class token; with projection, `image_embeds` [B, projection] in the latter's place.
  * @source transformers 5.23, models/clip/modeling_clip.py; arXiv 2103.00020 */
 export function clipVision(config: ClipVisionConfig): ForwardModel {
-  const { hidden_size: C, image_size, patch_size, num_channels, projection_dim, layer_norm_eps: eps } = config
-  const patches = Math.floor(image_size / patch_size) ** 2
+  const { hidden_size: C, image_size, num_channels, projection_dim, layer_norm_eps } = config
   return {
     architecture: projection_dim === null ? 'CLIPVisionModel' : 'CLIPVisionModelWithProjection',
     parameters: named(config.num_hidden_layers, {
-      'embeddings.class_embedding': [C],
-      'embeddings.patch_embedding.weight': [C, num_channels, patch_size, patch_size],
-      'embeddings.position_embedding.weight': [patches + 1, C],
-      ...normShapes('pre_layrnorm', C),
-      ...clipLayerShapes(config),
-      ...normShapes('post_layernorm', C),
+      ...clipVisionShapes(config),
       ...(projection_dim === null ? {} : { 'visual_projection.weight': [projection_dim, C] }),
     }),
     prefix: 'vision_model.',
@@ -173,20 +167,46 @@ export function clipVision(config: ClipVisionConfig): ForwardModel {
 
     forward(weights, { pixel_values }): Record<string, tf.Tensor> {
       const w = weights as unknown as ClipTower
-      const b = pixel_values!.shape[0]
-      const { class_embedding, patch_embedding, position_embedding } = w.embeddings
-      const pixels = tf.transpose(pixel_values!, [0, 2, 3, 1]) // [B, H, W, channels]
-      const grid = conv2d(pixels, patch_embedding, { stride: patch_size }) // [B, H/P, W/P, C]
-      const first = tf.tile(tf.reshape(class_embedding, [1, 1, C]), [b, 1, 1])
-      const tokens = tf.concat([first, tf.reshape(grid, [b, patches, C])], 1) // [B, 1 + patches, C]
-      const x = layerNorm(tf.add(tokens, position_embedding.weight), w.pre_layrnorm, eps)
-      const last_hidden_state = clipEncode(config, w.encoder.layers, x)
-      const classToken = tf.squeeze(tf.slice(last_hidden_state, [0, 0, 0], [b, 1, C]), [1]) // [B, C]
-      const pooler_output = layerNorm(classToken, w.post_layernorm, eps)
+      const last_hidden_state = clipEncode(config, w.encoder.layers, clipEmbedded(config, weights, pixel_values!))
+      const classToken = tf.squeeze(tf.slice(last_hidden_state, [0, 0, 0], [-1, 1, -1]), [1]) // [B, C]
+      const pooler_output = layerNorm(classToken, w.post_layernorm, layer_norm_eps)
       if (!w.visual_projection) return { last_hidden_state, pooler_output }
       return { last_hidden_state, image_embeds: linear(pooler_output, w.visual_projection) }
     },
   }
+}
+
+/** What the layers of the vision tower take: the class token, then patches.
+ * @param pixels [B, channels, H, W]
+ * @returns [B, 1 + patches, C] */
+export function clipEmbedded(config: ClipVisionConfig, weights: TensorTree, pixels: tf.Tensor): tf.Tensor {
+  const { embeddings, pre_layrnorm } = weights as unknown as ClipTower
+  const { hidden_size: C, patch_size, layer_norm_eps } = config
+  const b = pixels.shape[0]
+  const grid = conv2d(tf.transpose(pixels, [0, 2, 3, 1]), embeddings.patch_embedding, { stride: patch_size }) // [B, H/P, W/P, C]
+  const first = tf.tile(tf.reshape(embeddings.class_embedding, [1, 1, C]), [b, 1, 1])
+  const tokens = tf.concat([first, tf.reshape(grid, [b, -1, C])], 1) // [B, 1 + patches, C]
+  return layerNorm(tf.add(tokens, embeddings.position_embedding.weight), pre_layrnorm, layer_norm_eps)
+}
+
+/** Hidden states of a tower after so many of its layers each; none is run behind the last of them.
+ * @param x [B, T, C], what the layers take
+ * @returns [B, T, C] of each depth */
+export function clipStates(
+  config: ClipEncoder,
+  layers: TensorTree,
+  x: tf.Tensor,
+  depths: readonly number[],
+): tf.Tensor[] {
+  const states = new Map([[0, x]])
+  let done = 0
+  for (const depth of [...depths].sort((a, b) => a - b))
+    if (depth > done) {
+      const part = mapTensors(layers, t => tf.slice(t, done, depth - done))
+      states.set(depth, clipEncode(config, part, states.get(done)!))
+      done = depth
+    }
+  return depths.map(depth => states.get(depth)!)
 }
 
 /** The layers of a tower on x [B, T, C].
@@ -212,6 +232,19 @@ export function clipEncode(config: ClipEncoder, layers: TensorTree, x: tf.Tensor
 type Shapes = Record<string, number[]>
 
 const normShapes = (name: string, C: number): Shapes => ({ [`${name}.weight`]: [C], [`${name}.bias`]: [C] })
+
+/** Shapes of the vision tower's weights, below its name. */
+export function clipVisionShapes(config: ClipVisionConfig): Shapes {
+  const { hidden_size: C, patch_size: P, image_size, num_channels } = config
+  return {
+    'embeddings.class_embedding': [C],
+    'embeddings.patch_embedding.weight': [C, num_channels, P, P],
+    'embeddings.position_embedding.weight': [Math.floor(image_size / P) ** 2 + 1, C],
+    ...normShapes('pre_layrnorm', C),
+    ...clipLayerShapes(config),
+    ...normShapes('post_layernorm', C),
+  }
+}
 
 /** Shapes of a tower's layers, below its name. */
 export function clipLayerShapes({ hidden_size: C, intermediate_size: I }: ClipEncoder): Shapes {

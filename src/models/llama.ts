@@ -13,24 +13,26 @@ export interface LlamaConfig extends DecoderConfig {
 }
 
 /** Reads and checks a Llama config.json: Llama 1, 2, 3, 3.1 and 3.2, and what is built alike.
+ * @param usual where fields are left out, as those of multimodal models do
  * @throws Error naming file and field for values that are missing, unsound, or ask for what is not supported */
-export function llamaConfig(fields: Fields): LlamaConfig {
+export function llamaConfig(fields: Fields, usual: Partial<DecoderConfig> = {}): LlamaConfig {
   fields.only('hidden_act', 'silu')
   return {
-    ...decoderConfig(fields, { max_position_embeddings: 2048 }),
+    ...decoderConfig(fields, { max_position_embeddings: 2048, ...usual }),
     attention_bias: fields.flag('attention_bias', false),
     mlp_bias: fields.flag('mlp_bias', false),
   }
 }
 
 /** LlamaForCausalLM.
+ * @param prefix what checkpoints put before the names of all but the head
  * @source transformers 5.23, models/llama/modeling_llama.py; arXiv 2302.13971, 2407.21783 */
-export function llama(config: LlamaConfig, options?: ModelOptions): CausalModel {
+export function llama(config: LlamaConfig, options?: ModelOptions, prefix?: string): CausalModel {
   const biases = [
     ...(config.attention_bias ? ['q_proj', 'k_proj', 'v_proj', 'o_proj'] : []),
     ...(config.mlp_bias ? ['gate_proj', 'up_proj', 'down_proj'] : []),
   ]
-  return decoder({ architecture: 'LlamaForCausalLM', ...llamaParts(config, { biases }) }, options)
+  return decoder({ architecture: 'LlamaForCausalLM', prefix, ...llamaParts(config, { biases }) }, options)
 }
 
 /** Reads and checks a Mistral config.json.

@@ -16,6 +16,7 @@ import type { CausalModel, ModelOptions } from './causalModel.js'
 import { gemma3, gemma3Config } from './gemma3.js'
 import { gemma3Vl, gemma3VlConfig } from './gemma3Vl.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
+import { llava, llavaConfig } from './llava.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 import { qwen25Vl, qwen25VlConfig } from './qwen25vl.js'
 import { qwen3, qwen3Config } from './qwen3.js'
@@ -76,6 +77,8 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
       return gemma3(gemma3Config(fields), options)
     case 'llama':
       return llama(llamaConfig(fields), options)
+    case 'llava':
+      return llava(llavaConfig(fields), options)
     case 'mistral':
       return mistral(mistralConfig(fields), options)
     case 'qwen2':
@@ -85,15 +88,18 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
     case 'qwen3':
       return qwen3(qwen3Config(fields), options)
     default:
-      return fields.fail('model_type', '"gemma3", "gemma3_text", "llama", "mistral", "qwen2", "qwen2_5_vl" or "qwen3"')
+      return fields.fail('model_type', MODEL_TYPES)
   }
 }
+
+const MODEL_TYPES = '"gemma3", "gemma3_text", "llama", "llava", "mistral", "qwen2", "qwen2_5_vl" or "qwen3"'
 
 /** Classes that {@link loadCausalModel} reads. */
 export const CAUSAL_CLASSES = [
   'Gemma3ForCausalLM',
   'Gemma3ForConditionalGeneration',
   'LlamaForCausalLM',
+  'LlavaForConditionalGeneration',
   'MistralForCausalLM',
   'Qwen2ForCausalLM',
   'Qwen2_5_VLForConditionalGeneration',

@@ -30,10 +30,11 @@ export function qwenLayerTypes(fields: Fields): Pick<DecoderConfig, 'layer_types
 }
 
 /** Qwen2ForCausalLM: Llama's layer, with biases where queries, keys and values are projected.
+ * @param prefix what checkpoints put before the names of all but the head
  * @source transformers 5.23, models/qwen2/modeling_qwen2.py; arXiv 2407.10671 */
-export const qwen2 = (config: Qwen2Config, options?: ModelOptions): CausalModel =>
+export const qwen2 = (config: Qwen2Config, options?: ModelOptions, prefix?: string): CausalModel =>
   decoder(
-    { architecture: 'Qwen2ForCausalLM', ...llamaParts(config, { biases: ['q_proj', 'k_proj', 'v_proj'] }) },
+    { architecture: 'Qwen2ForCausalLM', prefix, ...llamaParts(config, { biases: ['q_proj', 'k_proj', 'v_proj'] }) },
     options,
   )
 

@@ -46,12 +46,18 @@ interface SiglipVision {
  * @returns last_hidden_state [B, patches, C]
  * @source transformers 5.23, models/siglip/modeling_siglip.py; arXiv 2303.15343 */
 export function siglipVision(config: SiglipVisionConfig, weights: TensorTree, pixels: tf.Tensor): tf.Tensor {
-  const { embeddings, encoder, post_layernorm } = weights as unknown as SiglipVision
-  const { patch_embedding, position_embedding } = embeddings
-  const grid = conv2d(tf.transpose(pixels, [0, 2, 3, 1]), patch_embedding, { stride: config.patch_size }) // [B, H/P, W/P, C]
-  const patches = tf.reshape(grid, [pixels.shape[0], -1, config.hidden_size])
-  const hidden = clipEncode(config, encoder.layers, tf.add(patches, position_embedding.weight))
+  const { encoder, post_layernorm } = weights as unknown as SiglipVision
+  const hidden = clipEncode(config, encoder.layers, siglipEmbedded(config, weights, pixels))
   return layerNorm(hidden, post_layernorm, config.layer_norm_eps)
+}
+
+/** What its layers take.
+ * @param pixels [B, channels, H, W]
+ * @returns [B, patches, C] */
+export function siglipEmbedded(config: SiglipVisionConfig, weights: TensorTree, pixels: tf.Tensor): tf.Tensor {
+  const { patch_embedding, position_embedding } = (weights as unknown as SiglipVision).embeddings
+  const grid = conv2d(tf.transpose(pixels, [0, 2, 3, 1]), patch_embedding, { stride: config.patch_size }) // [B, H/P, W/P, C]
+  return tf.add(tf.reshape(grid, [pixels.shape[0], -1, config.hidden_size]), position_embedding.weight)
 }
 
 /** Shapes of its weights, below its name. */

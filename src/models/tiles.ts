@@ -66,5 +66,5 @@ export const seeingName = (stored: string): string =>
   stored
     .replace(/^language_model\.lm_head\./, 'lm_head.')
     .replace(/^language_model\.model\./, 'model.language_model.')
-    .replace(/^(vision_tower|multi_modal_projector)\./, 'model.$1.')
+    .replace(/^(vision_tower\.|multi_modal_projector\.|image_newline$)/, 'model.$1')
     .replace(/^model\.vision_tower\.vision_model\./, 'model.vision_tower.')

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Message, MixedMessage, Tokenizer } from '../io/tokenizer.js'
 import type { EncodeOptions } from './policy.js'
-import { checkMarks, expanded, isVisionPrompt, marked, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
+import { checkMarks, expanded, inParts, isVisionPrompt, marked, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
 
 /** Text as it stands, or a conversation that goes through the chat template; with pictures, for a model that sees. */
 export type Prompt = TextPrompt | VisionPrompt
@@ -29,13 +29,17 @@ export type TokenRows = {
 export function promptTokens(tokenizer: Tokenizer, prompt: Prompt, pictures?: Pictures, where = 'prompt'): number[] {
   const given = isVisionPrompt(prompt) ? marked(prompt) : prompt
   const plain = typeof given === 'string'
-  const text = plain ? given : tokenizer.chat(given)
+  const text = plain ? given : tokenizer.chat(pictures ? inParts(given) : given)
   if (pictures) checkMarks(text, pictures, where)
   return encoded(tokenizer, text, pictures, plain)
 }
 
-const encoded = (tokenizer: Tokenizer, text: string, pictures: Pictures | undefined, specials: boolean): number[] =>
-  tokenizer.encode(pictures ? expanded(text, pictures) : text, { specials })
+/** @param plain whether it is no conversation: a template writes special tokens itself, but where pictures are, those that begin a text are added
+ * unless it did (transformers' processors) */
+function encoded(tokenizer: Tokenizer, text: string, pictures: Pictures | undefined, plain: boolean): number[] {
+  const begun = tokenizer.bos_token !== undefined && text.startsWith(tokenizer.bos_token)
+  return tokenizer.encode(pictures ? expanded(text, pictures) : text, { specials: plain || (!!pictures && !begun) })
+}
 
 /** A row's tokens as TRL makes them, and which of them are to be learnt: what follows the prompt, from the token on in which prompt and row differ. */
 export function rowTokens(
@@ -59,9 +63,10 @@ export function rowTokens(
     const end = tokenizer.eos_token ?? ''
     return learnt(encoded(tokenizer, given + (output.endsWith(end) ? output : output + end), pictures, true))
   }
-  const messages = [...given, ...(typeof output === 'string' ? [{ role: 'assistant', content: output }] : output)]
+  const whole = [...given, ...(typeof output === 'string' ? [{ role: 'assistant', content: output }] : output)]
+  const messages = pictures ? inParts(whole) : whole
   const text = tokenizer.chat(messages, { add_generation_prompt: false })
-  if (given.length > 0) requirePrefix(tokenizer.chat(given), text)
+  if (given.length > 0) requirePrefix(tokenizer.chat(messages.slice(0, given.length)), text)
   const encode = (text: string) => encoded(tokenizer, text, pictures, false)
   const row = learnt(encode(text))
   if (!assistant_only_loss) return row

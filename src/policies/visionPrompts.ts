@@ -59,8 +59,7 @@ export interface Pictures {
   marks: VisionProcessor['marks']
 }
 
-/** A prompt's text or messages, with a part for each picture.
- * @throws Error if some messages have parts, but not as many as there are pictures */
+/** A prompt's text or messages, with a part for each picture. */
 export function marked({ prompt, images = [], videos = [] }: VisionPrompt): string | readonly MixedMessage[] {
   if (typeof prompt === 'string' || prompt.some(({ content }) => typeof content !== 'string')) return prompt
   const first = prompt.findIndex(({ role }) => role === 'user')
@@ -71,6 +70,13 @@ export function marked({ prompt, images = [], videos = [] }: VisionPrompt): stri
       : { role, content },
   )
 }
+
+/** Messages whose texts are parts, too, as TRL hands them to models that see: templates such as LLaVA's pass over a content that is a text. */
+export const inParts = (messages: readonly MixedMessage[]): MixedMessage[] =>
+  messages.map(({ role, content }) => ({
+    role,
+    content: typeof content === 'string' ? [{ type: 'text', text: content }] : content,
+  }))
 
 /** @throws Error for videos, of a model that takes none */
 export function picturesOf(

@@ -38,10 +38,9 @@ describe('loadImageProcessor', () => {
     const cases: [change: object, message: RegExp][] = [
       [{ do_resize: false }, /preprocessor_config\.json: do_resize is false, needed true/],
       [{ crop_size: 32 }, /crop_size is 32, needed at most the shortest side, 27/],
-      [
-        { size: { height: 24, width: 24 } },
-        /size is {"height":24,"width":24}, needed a size in pixels, or { "shortest_edge"/,
-      ],
+      [{ size: { longest_edge: 24 } }, /size is {"longest_edge":24}, needed a size in pixels, or { "shortest_edge"/],
+      [{ size: { height: 24, width: 24 } }, /do_center_crop is true, needed false/],
+      [{ do_pad: true }, /do_pad is true, needed false/],
       [{ resample: 0 }, /resample is 0, needed one of 1 \(lanczos\), 2 \(bilinear\), 3 \(bicubic\)/],
       [{ image_mean: [0.5] }, /image_mean is \[0\.5\], needed three numbers/],
     ]

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import type { ContentPart } from '../../src/io/tokenizer.js'
@@ -14,6 +16,7 @@ import { featuresOf, tokenTypes, type Look } from '../../src/models/vision.js'
 import { loadPolicy, type LanguagePolicy, type VisionPrompt } from '../../src/policies/index.js'
 import { disposeTree, start, type TensorTree } from '../../src/xla/index.js'
 import { drawnGreedily } from '../policies/drawnGreedily.js'
+import { gradientsAgree } from '../policies/gradientOf.js'
 import { fixture } from './fixture.js'
 import { picture } from './pictures.js'
 
@@ -31,6 +34,9 @@ interface Expected {
 const CASES = [
   { name: 'gemma3_vl', dir: 'gemma3_vl', prefix: '' },
   { name: 'gemma3_vl', dir: 'gemma3_vl_crops', prefix: 'crops.' },
+  { name: 'llava', dir: 'llava', prefix: '' },
+  { name: 'llava', dir: 'llava_squares', prefix: 'squares.' },
+  { name: 'llava_interleave', dir: 'llava_interleave', prefix: '' },
 ]
 
 for (const { name, dir, prefix } of CASES)
@@ -99,7 +105,37 @@ for (const { name, dir, prefix } of CASES)
         const fewer = { ...first, images: first.images!.slice(1) }
         await assert.rejects(policy.sample([fewer], { seed: 0 }), /prompt 0 has 2 marks for images and 1 images/)
       })
+
+      it('takes a text for messages of one part, and is saved with all that it has', async () => {
+        const saved = await mkdtemp(join(tmpdir(), 'seeing-'))
+        await policy.save(saved)
+        const again = await loadPolicy(saved)
+        const text = { prompt: [{ role: 'user', content: 'What is here?' }], images: [prompts[1]!.images![0]!] }
+        const parts = { ...text, prompt: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'What is here?' }] }] } // prettier-ignore
+        const scores: number[] = []
+        for (const [p, prompt] of [
+          [policy, parts],
+          [again, parts],
+          [again, text],
+        ] as const) {
+          // prettier-ignore
+          const rows = p.encode([prompt], ['It is.'])
+          const { score, length } = p.score(p.weights, rows)
+          scores.push((await score.data())[0]!)
+          disposeTree([rows, score, length])
+        }
+        assert.ok(scores[0]! < 0 && scores.every(score => score === scores[0]), `${scores}`)
+        again.dispose()
+        await rm(saved, { recursive: true })
+      })
     })
+
+    if (prefix === '')
+      it('has the gradients of transformers: tower, projector and language model', async () => {
+        const policy = await loadPolicy(fixture(dir), { tune_mm_vision: true })
+        await gradientsAgree(policy, prompts, await stored('greedy'), fixture(`${name}_gradients.safetensors`))
+        policy.dispose()
+      })
 
     describe('its stages', () => {
       let model: CausalModel

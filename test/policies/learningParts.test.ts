@@ -3,18 +3,17 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { loadWeights } from '../../src/io/checkpoint.js'
 import { openSafetensors } from '../../src/io/safetensors.js'
 import type { ContentPart } from '../../src/io/tokenizer.js'
 import { dpo, grpo, sft, type Run } from '../../src/optimizers/index.js'
-import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
 import { loadPolicy, type LanguagePolicy, type PolicyOptions, type VisionPrompt } from '../../src/policies/index.js'
 import { weighted } from '../../src/rewards/index.js'
-import { disposeTree, eachTensor, jit, type TensorTree } from '../../src/xla/index.js'
+import { disposeTree } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
 import { picture } from '../models/pictures.js'
+import { agree, gradientsAgree, values } from './gradientOf.js'
 
-const AGREE = 1e-4 // float32 against PyTorch's, or one order of sums against another, relative to the largest of a leaf
+const AGREE = 1e-4 // log-probs and margins in float32, one order of sums against another
 const MODEL = fixture('qwen25vl')
 
 /** What test/fixtures/generate/qwen25vl.py says of its prompts: two images, a video, text alone. */
@@ -31,43 +30,9 @@ describe('parts of a vision-language model that learn', function () {
   const prompt: VisionPrompt = { prompt: [{ role: 'user', content: 'What is this?' }], images: [picture(1, 16, 24)] }
   const other: VisionPrompt = { ...prompt, images: [picture(2, 24, 24)] }
 
-  /** Leaves by their paths. */
-  async function values(tree: TensorTree): Promise<Map<string, Float32Array>> {
-    const leaves: [string, tf.Tensor][] = []
-    eachTensor(tree, (t, path) => leaves.push([path, t]))
-    return new Map(
-      await Promise.all(leaves.map(async ([path, t]) => [path, (await t.data()) as Float32Array] as const)),
-    )
-  }
-
-  function agree(found: Map<string, Float32Array>, wanted: Map<string, Float32Array>): void {
-    assert.deepEqual([...found.keys()].sort(), [...wanted.keys()].sort())
-    for (const [path, is] of wanted) {
-      const most = (x: Float32Array) => x.reduce((m, value) => Math.max(m, Math.abs(value)), 0)
-      const apart = most(is.map((x, i) => x - found.get(path)![i]!))
-      assert.ok(apart < AGREE * most(is), `${path}: ${apart} apart, of ${most(is)}`)
-    }
-  }
-
   const partOf = (path: string): string =>
     path.startsWith('visual.merger') ? 'merger' : path.startsWith('visual') ? 'tower' : 'language model'
   const partsIn = (paths: Iterable<string>) => [...new Set([...paths].map(partOf))].sort()
-
-  /** Gradient of the negative mean log-probability of completions with regard to what learns. */
-  function gradient(policy: LanguagePolicy, rows: TensorTree): { logProb: number; grads: TensorTree } {
-    const program = jit((trainable: TensorTree, frozen: TensorTree, rows: TensorTree, key: tf.Tensor) => {
-      const { value, grads } = valueAndGrad(trainable => {
-        const { score, length } = policy.score({ trainable, frozen }, rows, key)
-        return { value: tf.neg(tf.div(tf.sum(score), tf.sum(length))), aux: {} }
-      }, trainable)
-      return { value, grads }
-    })
-    const key = tf.zeros([2], 'int32')
-    const { value, grads } = program(policy.weights.trainable, policy.weights.frozen, rows, key)
-    const logProb = -value.dataSync()[0]!
-    disposeTree([key, value])
-    return { logProb, grads }
-  }
 
   it('have the gradients of transformers: tower, merger and language model', async () => {
     const source = await openSafetensors(fixture('qwen25vl_expected.safetensors'))
@@ -82,21 +47,10 @@ describe('parts of a vision-language model that learn', function () {
       prompt: [{ role: 'user', content }],
       ...(i === 0 ? { images } : i === 1 ? { videos } : {}),
     }))
-    const { completion_ids, completion_mask, ...rest } = policy.encode(prompts, ['', '', ''])
-    const drawn = tf.tensor2d((await source.read('greedy')) as Int32Array, [3, 12], 'int32')
-    const rows = { ...rest, completion_ids: drawn, completion_mask: tf.onesLike(drawn) }
-    const { logProb, grads } = gradient(policy, rows)
-
-    const reference = await openSafetensors(fixture('qwen25vl_gradients.safetensors'))
-    const { parameters, layers } = policy.model
-    const wanted = await loadWeights(reference, parameters, { layers, ignore: /log_probs/ })
-    agree(await values(grads), await values(wanted))
-    const logProbs = (await reference.read('log_probs')) as Float32Array
-    const mean = logProbs.reduce((sum, x) => sum + x, 0) / logProbs.length
-    assert.ok(Math.abs(logProb - mean) < AGREE, `${logProb}, ${mean}`)
-    disposeTree([rows, completion_ids, completion_mask, grads, wanted])
+    const drawn = (await source.read('greedy')) as Int32Array
+    await gradientsAgree(policy, prompts, drawn, fixture('qwen25vl_gradients.safetensors'))
     policy.dispose()
-    await Promise.all([source.close(), reference.close()])
+    await source.close()
   })
 
   it('look at a prompt once for its group', async () => {
