@@ -124,7 +124,7 @@ for (const { name, dir, prefix } of CASES)
           scores.push((await score.data())[0]!)
           disposeTree([rows, score, length])
         }
-        assert.ok(scores[0]! < 0 && scores.every(score => score === scores[0]), `${scores}`)
+        assert.ok(scores[0]! < 0 && scores.every(score => score === scores[0]), scores.join())
         again.dispose()
         await rm(saved, { recursive: true })
       })
