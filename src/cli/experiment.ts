@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises'
-import { parse } from 'yaml'
 import { requireOneOf, requireWhole, resolveConfig } from '../config.js'
 import type { WeightType } from '../io/checkpoint.js'
+import { parseYaml, readYaml } from '../io/yaml.js'
 import {
   dpoDefaults,
   grpoDefaults,
@@ -126,15 +125,15 @@ export interface Experiment {
  * @param sets changes such as `args.max_steps=10`, the values in YAML
  * @throws Error naming the field that is unknown, does not fit, or contradicts another */
 export async function readExperiment(path: string, sets: readonly string[] = []): Promise<Experiment> {
-  const given = await readYaml(path)
+  const given = readYaml(path)
   for (const set of sets) assign(given, set)
   return resolveExperiment(path, given)
 }
 
 /** The field `rewards` of a config, whatever else is in it.
  * @throws as {@link readExperiment} */
-export async function readRewards(path: string): Promise<Record<string, RewardConfig>> {
-  const { rewards } = await readYaml(path)
+export function readRewards(path: string): Record<string, RewardConfig> {
+  const { rewards } = readYaml(path)
   return resolveRewards(`${path}: rewards`, rewards)
 }
 
@@ -218,25 +217,13 @@ function resolveArgs(
 /** The arguments that are the method's own. */
 export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(loopDefaults))
 
-async function readYaml(path: string): Promise<Record<string, unknown>> {
-  const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw new Error(`${path}: cannot be read (${error.message}). Needed a training config.`, { cause: error })
-  })
-  let value: unknown
-  try {
-    value = parse(text)
-  } catch (error) {
-    throw new Error(`${path}: no YAML: ${(error as Error).message.split('\n')[0]}`, { cause: error })
-  }
-  return mappingOf(path, value)
-}
-
 /** Carries out `a.b=value`. */
 function assign(config: Record<string, unknown>, set: string): void {
   const [, path, value] = /^([^=]+)=(.*)$/s.exec(set) ?? []
   if (path === undefined) throw new Error(`--set ${set}: needs FIELD=VALUE, for example args.max_steps=10.`)
   const keys = path.split('.')
   let at = config
+  if (keys.includes('__proto__')) throw new Error(`--set ${set}: unknown field.`)
   for (const key of keys.slice(0, -1)) at = mappingOf(`--set ${set}: ${key}`, (at[key] ??= {}))
-  at[keys.at(-1)!] = parse(value!) as unknown
+  at[keys.at(-1)!] = parseYaml(value!, `--set ${set}`)
 }

@@ -20,7 +20,7 @@ where they are, share of samples that a reward does not apply to. A reward that 
     if (given === undefined) throw new Error('--rewards CONFIG.yaml|NAME,… is missing. See --help.')
     const isFile = /\.ya?ml$/.test(given)
     const configs = isFile
-      ? await readRewards(given)
+      ? readRewards(given)
       : resolveRewards('--rewards', Object.fromEntries(given.split(',').map(name => [name, name])))
     const made = await makeRewards(isFile ? `${given}: rewards` : '--rewards', configs)
     if (Object.keys(made).length === 0) throw new Error(`${given}: holds no rewards, needed at least one.`)

@@ -1,13 +1,13 @@
 import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { createInterface } from 'node:readline'
-import { createGunzip, gunzipSync } from 'node:zlib'
-import { tableFromIPC } from '@uwdata/flechette'
+import { createGunzip } from 'node:zlib'
 import { fromCSV } from 'arquero'
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
-import { compressors } from 'hyparquet-compressors'
-import { parseRow, type Row } from './jsonl.js'
+import { excerpt } from '../io/excerpt.js'
+import { parseJson } from '../io/json.js'
+import { requireFile } from '../io/requireFile.js'
+import { requireRoom } from '../io/requireRoom.js'
+import { columnarRows } from './columnarRows.js'
+import { parseRow, readUnpacked, textLines, textOf, type Row } from './jsonl.js'
 
 /** Reads the rows of a file, of the kind that its name ends in: `.jsonl` or `.ndjson` (JSON lines), `.json` (an array of objects, or JSON
  * lines), `.csv` and `.tsv` (a header line; values are texts), `.parquet`, `.arrow` (as the library datasets stores them). All but the last two may
@@ -15,7 +15,7 @@ import { parseRow, type Row } from './jsonl.js'
  * @throws naming the file, and the line or row that is none */
 export async function readRows(path: string): Promise<Row[]> {
   const rows: Row[] = []
-  for await (const row of streamRows(path)) rows.push(row)
+  for await (const row of heldRows(path)) rows.push(row)
   if (rows.length === 0) throw new Error(`readRows: ${path} holds no row. Check the file.`)
   return rows
 }
@@ -25,69 +25,82 @@ export async function* streamRows(path: string): AsyncGenerator<Row> {
   const kind = extname(path.replace(/\.gz$/, '')).toLowerCase()
   try {
     if (kind === '.jsonl' || kind === '.ndjson') yield* lines(path)
-    else if (kind === '.parquet') yield* parquet(path)
-    else if (kind === '.json') yield* json(await text(path), path)
-    else if (kind === '.csv' || kind === '.tsv') yield* table(await text(path), kind === '.csv' ? ',' : '\t')
-    else if (kind === '.arrow') yield* tableFromIPC(await readFile(path)).toArray() as Row[]
+    else if (kind === '.parquet' || kind === '.arrow') yield* columnarRows(path)
+    else if (kind === '.json') yield* json(readUnpacked(path, 'JSON'))
+    else if (kind === '.csv' || kind === '.tsv') yield* table(readUnpacked(path, kind), kind === '.csv' ? ',' : '\t')
     else throw new Error(`needed one of ${KINDS.join(', ')}.`)
   } catch (error) {
-    throw new Error(`readRows: ${path}: ${(error as Error).message.replace(`${path}, `, '')}`, { cause: error })
+    throw new Error(`readRows: ${path}: ${(error as Error).message.replace(`${path}: `, '').slice(0, 500)}`, { cause: error }) // prettier-ignore
   }
+}
+
+/** {@link streamRows} for whoever keeps all rows.
+ * @throws naming the file whose rows do not fit into memory */
+export async function* heldRows(path: string): AsyncGenerator<Row> {
+  let held = 0
+  for await (const row of streamRows(path)) {
+    held += heapBytes(row)
+    requireRoom(held, `readRows: ${path}`, 'Read a part of it, or one row at a time by streamRows.')
+    yield row
+  }
+}
+
+/** What a value takes on the heap, about. */
+function heapBytes(value: unknown): number {
+  if (typeof value === 'string') return 24 + value.length
+  if (typeof value !== 'object' || value === null) return 8
+  if (ArrayBuffer.isView(value)) return 128 // its bytes lie elsewhere
+  return Object.values(value).reduce<number>((sum, child) => sum + 8 + heapBytes(child), 56)
 }
 
 const KINDS = ['.jsonl', '.ndjson', '.json', '.csv', '.tsv', '.parquet', '.arrow']
 
+const MOST_LINE = 100e6 // bytes
+
+/** Of a line that does not end no more than that is held. */
 async function* lines(path: string): AsyncGenerator<Row> {
+  requireFile(path)
   const file = createReadStream(path)
   const source = path.endsWith('.gz') ? file.on('error', e => source.destroy(e)).pipe(createGunzip()) : file
-  let line = 0
-  for await (const text of createInterface({ input: source, crlfDelay: Infinity }))
-    if (++line && text.trim() !== '') yield parseRow(text.replace(/^\uFEFF/, ''), `line ${line}`)
-}
-
-/** A row group at a time. */
-async function* parquet(path: string): AsyncGenerator<Row> {
-  const file = await asyncBufferFromFile(path)
-  const metadata = await parquetMetadataAsync(file)
-  let rowStart = 0
-  for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows)
-    for (const row of await parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd, utf8: false }))
-      yield plain(row) as Row
-    rowStart = rowEnd
+  let [line, begun, size]: [number, Buffer[], number] = [1, [], 0]
+  try {
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      let from = 0
+      for (let end; (end = chunk.indexOf(0x0a, from)) >= 0; from = end + 1) {
+        yield* rowOf(Buffer.concat([...begun, chunk.subarray(from, end)]), line++)
+        ;[begun, size] = [[], 0]
+      }
+      begun.push(chunk.subarray(from))
+      if ((size += chunk.length - from) > MOST_LINE)
+        throw new Error(`line ${line}: more than ${MOST_LINE} bytes, needed a JSON object a line. Check that it is JSON lines.`) // prettier-ignore
+    }
+  } finally {
+    file.destroy()
   }
+  yield* rowOf(Buffer.concat(begun), line)
 }
 
-/** Integers of 64 bits come as BigInt, which neither JSON nor arithmetic with numbers takes; missing lists as undefined. */
-function plain(value: unknown): unknown {
-  if (value === undefined) return null
-  if (typeof value === 'bigint') return Number(value)
-  if (Array.isArray(value)) return value.map(plain)
-  if (value === null || typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return value
-  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, plain(child)]))
+function* rowOf(bytes: Buffer, line: number): Generator<Row> {
+  const text = textOf(bytes)
+  if (text.trim() !== '') yield parseRow(text, `line ${line}`)
 }
 
-function* json(content: string, path: string): Generator<Row> {
-  if (!content.trimStart().startsWith('[')) {
-    for (const [i, text] of content.split(/\r?\n/).entries())
-      if (text.trim() !== '') yield parseRow(text, `${path}, line ${i + 1}`)
+/** An array of objects, or JSON lines. */
+function* json(content: Buffer): Generator<Row> {
+  if (!/^\s*\[/.test(textOf(content.subarray(0, 64)))) {
+    for (const [line, text] of textLines(content)) if (text.trim() !== '') yield parseRow(text, `line ${line}`)
     return
   }
-  for (const [i, row] of (JSON.parse(content) as unknown[]).entries()) {
+  for (const [i, row] of (parseJson(content) as unknown[]).entries()) {
     if (typeof row !== 'object' || row === null || Array.isArray(row))
-      throw new Error(`row ${i} is ${JSON.stringify(row)?.slice(0, 40)}, needed an object.`)
+      throw new Error(`row ${i} is ${excerpt(row, 40)}, needed an object.`)
     yield row as Row
   }
 }
 
 /** An empty field is an empty text. */
-function* table(content: string, delimiter: string): Generator<Row> {
+function* table(content: Buffer, delimiter: string): Generator<Row> {
   const parse = { delimiter, autoType: false }
-  for (const row of fromCSV(content, parse).objects() as Row[])
+  for (const row of fromCSV(content.toString('utf8').replace(/^\uFEFF/, ''), parse).objects() as Row[])
     yield Object.fromEntries(Object.entries(row).map(([column, value]) => [column, value ?? '']))
-}
-
-async function text(path: string): Promise<string> {
-  const bytes = await readFile(path)
-  return (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8').replace(/^\uFEFF/, '')
 }

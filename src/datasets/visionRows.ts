@@ -6,7 +6,7 @@ import { isMixed, type ContentPart, type MixedMessage } from '../io/tokenizer.js
 import type { VideoSampling } from '../io/sampleVideo.js'
 import { readVideo, type DecodedVideo } from '../io/video.js'
 import type { Row } from './jsonl.js'
-import { streamRows } from './readRows.js'
+import { heldRows } from './readRows.js'
 
 /** A prompt whose pictures and videos are decoded when a policy takes it. */
 export interface StoredPrompt {
@@ -60,7 +60,7 @@ export async function visionRows(
   requireOneOf('visionRows', 'bad_rows', bad_rows, ['error', 'skip'])
   const [rows, skipped]: [VisionRow[], SkippedRow[]] = [[], []]
   let index = 0
-  for await (const row of streamRows(path)) {
+  for await (const row of heldRows(path)) {
     try {
       rows.push(...rowsOf(row, `${path}, row ${index}`, root, sampling))
     } catch (error) {

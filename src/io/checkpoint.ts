@@ -1,5 +1,5 @@
-import { access } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { access, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import {
   disposeTree,
@@ -13,7 +13,9 @@ import {
   type TensorTree,
 } from '../xla/index.js'
 import { readJson } from './json.js'
+import { excerpt } from './excerpt.js'
 import {
+  AS_SAFETENSORS,
   encodeTensor,
   openSafetensors,
   writeSafetensors,
@@ -38,12 +40,16 @@ export interface Parameter {
 /** How floating-point weights are kept on the device. */
 export type WeightType = 'float32' | 'bfloat16'
 
-/** Opens the weights of a model directory: `model.safetensors`, or the shards of `model.safetensors.index.json`. */
+/** Opens the weights of a model directory: `model.safetensors`, or the shards of `model.safetensors.index.json`.
+ * @throws Error if there are none, or other than safetensors: those are pickles, which may run code */
 export async function openCheckpoint(dir: string, stem = 'model'): Promise<TensorSource> {
   const single = join(dir, `${stem}.safetensors`)
   const index = `${single}.index.json`
   if (await exists(single)) return openSafetensors(single)
   if (await exists(index)) return openShards(dir, index)
+  const files = await readdir(dir).catch(() => [])
+  const pickle = files.find(name => /\.(bin|pt|pth|ckpt|pkl|pickle)(\.index\.json)?$/.test(name))
+  if (pickle) throw new Error(`${dir}: found ${excerpt(pickle)}, needed ${stem}.safetensors. ${AS_SAFETENSORS}`)
   throw new Error(`${dir}: no weights. Needed: ${stem}.safetensors or ${stem}.safetensors.index.json. Check the path.`)
 }
 
@@ -147,12 +153,21 @@ export function treeOf<T extends tf.Tensor>(leaves: Iterable<[path: string, leaf
   const root: Record<string, unknown> = {}
   for (const [path, leaf] of leaves) {
     const keys = path.split('.')
+    const last = keys.pop()!
     let node = root
-    for (const key of keys.slice(0, -1)) node = (node[key] ??= {}) as Record<string, unknown>
-    node[keys.at(-1)!] = leaf
+    for (const key of keys) {
+      if (!Object.hasOwn(node, key)) node[key] = {} // no property that objects inherit, such as constructor
+      node = node[key] as Record<string, unknown>
+      if (key === '__proto__' || node instanceof tf.Tensor) throw astray(path)
+    }
+    if (last === '__proto__' || Object.hasOwn(node, last)) throw astray(path)
+    node[last] = leaf
   }
   return root as TensorTree
 }
+
+const astray = (path: string): Error =>
+  new Error(`treeOf: ${excerpt(path)} has no place beside the other leaves. Write the file again.`)
 
 /** What stands at a dotted path of a tree: a tensor, or a quantised matrix. */
 export function leafAt(tree: TensorTree, path: string): TensorTree {
@@ -164,6 +179,7 @@ export function leafAt(tree: TensorTree, path: string): TensorTree {
 
 /** Names of tensors in a message, at most, of each kind. */
 const LISTED = 8
+const MOST_LAYERS = 10_000
 
 function checkNames(
   source: TensorSource,
@@ -180,7 +196,14 @@ function checkNames(
   })
   const problems = Object.entries({ missing, unexpected, misshapen }).flatMap(([what, names]) => {
     const more = names.length > LISTED ? ', …' : ''
-    return names.length > 0 ? [`${names.length} ${what}: ${names.slice(0, LISTED).join(', ')}${more}`] : []
+    return names.length > 0
+      ? [
+          `${names.length} ${what}: ${names
+            .slice(0, LISTED)
+            .map(name => name.slice(0, 200))
+            .join(', ')}${more}`,
+        ]
+      : []
   })
   if (problems.length > 0)
     throw new Error(`${source.path}: ${problems.join('; ')}. Use the config.json that belongs to these weights.`)
@@ -189,22 +212,28 @@ function checkNames(
 function expand({ name, layers: own }: Parameter, layers: number | undefined): string[] {
   if (!name.includes('*')) return [name]
   const length = own ?? layers
+  if (length !== undefined && length > MOST_LAYERS) throw new Error(`${name}: ${length} layers, needed at most ${MOST_LAYERS}.`) // prettier-ignore
   if (length === undefined) throw new Error(`${name}: nobody says how many layers "*" stands for. Give \`layers\`.`)
   return Array.from({ length }, (_, i) => name.replace('*', String(i)))
 }
 
 async function openShards(dir: string, index: string): Promise<TensorSource> {
   const map = (await readJson(index))['weight_map']
-  if (typeof map !== 'object' || map === null) throw new Error(`${index}: weight_map is missing, needed an object.`)
-  const shardOf = new Map(Object.entries(map as Record<string, string>))
+  const shardOf = new Map(Object.entries((map ?? {}) as Record<string, string>))
+  const astray = [...shardOf.values()].find(file => typeof file !== 'string' || !/^[^/\\]+\.safetensors$/.test(file))
+  if (typeof map !== 'object' || shardOf.size === 0 || astray !== undefined)
+    throw new Error(`${index}: weight_map ${astray === undefined ? 'is missing' : `names ${excerpt(astray)}`}, needed names of safetensors files beside it.`) // prettier-ignore
   const shards = new Map<string, TensorSource>()
   const close = async () => void (await Promise.all([...shards.values()].map(shard => shard.close())))
   try {
-    for (const shard of new Set(shardOf.values())) shards.set(shard, await openSafetensors(join(dir, basename(shard))))
+    for (const shard of new Set(shardOf.values())) shards.set(shard, await openSafetensors(join(dir, shard)))
     const tensors = new Map<string, TensorInfo>()
     for (const [name, shard] of shardOf) {
       const info = shards.get(shard)!.tensors.get(name)
-      if (!info) throw new Error(`${index}: weight_map places ${name} in ${shard}, which lacks it. Fetch both again.`)
+      if (!info)
+        throw new Error(
+          `${index}: weight_map places ${excerpt(name)} in ${excerpt(shard)}, which lacks it. Fetch both again.`,
+        )
       tensors.set(name, info)
     }
     const read = (name: string) => shards.get(shardOf.get(name)!)!.read(name)

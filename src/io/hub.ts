@@ -7,6 +7,8 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { interruptSignal } from '../interrupt.js'
+import { excerpt } from './excerpt.js'
+import { parseJson } from './json.js'
 
 /** Told while a file is downloaded, in bytes. */
 export type Progress = (file: string, received: number, size: number) => void
@@ -36,7 +38,10 @@ export async function modelDirectory(name: string, progress: Progress = toStderr
   await requireSpace(name, missing)
   for (const file of missing) {
     const blob = join(store, 'blobs', file.hash)
-    const [url, link] = [`${endpoint()}/${id}/resolve/${repository.commit}/${file.path}`, join(snapshot, file.path)]
+    const [url, link] = [
+      `${endpoint()}/${id}/resolve/${repository.commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
+      join(snapshot, file.path),
+    ]
     await mkdir(dirname(blob), { recursive: true })
     if (!existsSync(blob)) await download(url, blob, file, progress)
     await mkdir(dirname(link), { recursive: true })
@@ -81,18 +86,19 @@ async function list(name: string, id: string, revision: string): Promise<Reposit
     )
   })
   if (!response.ok) throw refusal(name, response)
-  const { sha, siblings } = (await response.json()) as { sha?: unknown; siblings?: Sibling[] }
-  if (typeof sha !== 'string' || !COMMIT.test(sha) || !Array.isArray(siblings))
+  const answer = await limited(response, MOST_ANSWER).catch((error: Error) => error)
+  const { sha, siblings } = (answer instanceof Error ? {} : answer) as { sha?: unknown; siblings?: Sibling[] }
+  if (typeof sha !== 'string' || !COMMIT.test(sha) || !Array.isArray(siblings) || !siblings.every(isSibling))
     throw new Error(`${url}: found no commit and list of files, needed the hub's answer. Check HF_ENDPOINT.`)
   const names = siblings.map(file => file.rfilename)
-  const astray = names.find(path => /^\/|\\|(^|\/)\.\.(\/|$)/.test(path))
+  const astray = names.find(path => /^\/|[\\\0-\x1f]|(^|\/)\.\.(\/|$)/.test(path)) // eslint-disable-line no-control-regex
   if (astray !== undefined)
-    throw new Error(`${name}: a file is called ${astray}, which leads out of its folder. Refused.`)
+    throw new Error(`${name}: a file is called ${excerpt(astray)}, which leads out of its folder. Refused.`)
   const parts = names.includes('model_index.json')
   const files = siblings.filter(({ rfilename }) => WANTED.test(parts ? rfilename.replace(/^[\w-]+\//, '') : rfilename))
   if (!files.some(({ rfilename }) => rfilename.endsWith('.safetensors')))
     throw new Error(
-      `${name}: no weights among ${names.join(', ')}. Needed model.safetensors or its like: other formats may run code when they are read.`,
+      `${name}: no weights among ${excerpt(names.join(', '), 500)}. Needed model.safetensors or its like: other formats may run code when they are read. Convert them, or choose a repository that has it.`,
     )
   return {
     commit: sha,
@@ -105,6 +111,21 @@ interface Sibling {
   size: number
   blobId: string
   lfs?: { sha256: string }
+}
+
+const isSibling = (file: Partial<Sibling> | null): boolean =>
+  typeof file?.rfilename === 'string' && (file.size === undefined || (Number.isFinite(file.size) && file.size >= 0))
+
+const MOST_ANSWER = 64e6 // bytes
+
+/** The JSON of an answer of so many bytes at most. */
+async function limited(response: Response, most: number): Promise<unknown> {
+  const [parts, size] = [[] as Uint8Array[], { is: 0 }]
+  for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) {
+    if ((size.is += part.length) > most) throw new Error(`more than ${most} bytes`)
+    parts.push(part)
+  }
+  return parseJson(Buffer.concat(parts))
 }
 
 /** Downloads a file, going on where an earlier attempt or run stopped. */
@@ -144,6 +165,7 @@ async function receive(url: string, to: string, { path, size }: HubFile, progres
   const counted = async function* (chunks: AsyncIterable<Uint8Array>) {
     for await (const chunk of chunks) {
       progress(path, (received += chunk.length), size)
+      if (received > size) throw new Refusal(`${url}: more than the ${size} bytes that it should have. Check HF_ENDPOINT.`) // prettier-ignore
       yield chunk
     }
   }
@@ -177,7 +199,7 @@ class Refusal extends Error {}
 
 function refusal(what: string, { status, statusText, headers }: Response): Error {
   const said = headers.get('x-error-message') ?? statusText
-  const answer = `${what}: ${endpoint()} answered ${status}${said && ` (${said})`}.`
+  const answer = `${what}: ${endpoint()} answered ${status}${said && ` (${said.slice(0, 200)})`}.`
   if (status === 401 || status === 403)
     return new Refusal(
       `${answer} There is no such directory here and no such model there, or it is not for everyone: accept its terms at the hub and set HF_TOKEN to a token that may read it.`,

@@ -1,6 +1,7 @@
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
+import { requireFile } from './requireFile.js'
 
 /** A picture in memory: what image rewards, policies and data sets hand to one another. */
 export interface RgbImage {
@@ -112,13 +113,29 @@ export function checkImage({ width, height, data }: RgbImage, where: string): vo
 const loadSharp = async () => (await import('sharp')).default
 
 async function checkInput(input: string | Uint8Array, where: string): Promise<void> {
-  const fail = (found: string): never => {
-    throw new Error(`${where}: ${found}. Needed a picture. Check the path.`)
+  const fail = (found: string, advice = 'Needed a picture. Check the path.'): never => {
+    throw new Error(`${where}: ${found}. ${advice}`)
   }
-  if (typeof input !== 'string') return input.length === 0 ? fail('empty') : undefined
-  const file = await stat(input).catch((error: NodeJS.ErrnoException) =>
-    fail(error.code === 'ENOENT' ? 'there is no such file' : error.message),
-  )
-  if (!file.isFile()) fail('not a file')
-  if (file.size === 0) fail('empty')
+  if (typeof input === 'string') requireFile(input)
+  const start =
+    typeof input !== 'string'
+      ? Buffer.from(input.subarray(0, 12))
+      : await firstBytes(input).catch((error: NodeJS.ErrnoException) =>
+          fail(error.code === 'ENOENT' ? 'there is no such file' : error.message),
+        )
+  if (start.length === 0) fail('empty')
+  if (!START.test(start.toString('latin1'))) fail('another kind of file', 'Needed PNG, JPEG, WebP, GIF, TIFF or AVIF.')
+}
+
+/** How pictures begin that are read. The decoder knows more kinds, of which SVG reads other files. */
+const START = /^(\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|II[*+]\0|MM\0[*+]|....ftyp(avi[fs]|mif1|msf1))/s
+
+async function firstBytes(path: string): Promise<Buffer> {
+  const file = await open(path)
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(12), 0, 12, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
+  }
 }

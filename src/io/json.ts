@@ -1,32 +1,57 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { excerpt } from './excerpt.js'
+import { requireFile } from './requireFile.js'
+import { parsedBytes, requireRoom } from './requireRoom.js'
+
+const MOST_BYTES = 100e6 // of a file that is read whole: Gemma's tokenizer.json has 33 MB
+const MOST_DEPTH = 100
 
 /** Reads a JSON file that must hold an object.
  * @param options.optional a file that is not there counts as empty
  * @throws Error naming the file if it is missing or is not a JSON object */
 export async function readJson(path: string, options: { optional?: boolean } = {}): Promise<Record<string, unknown>> {
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (options.optional && error.code === 'ENOENT') return '{}'
+  requireFile(path, MOST_BYTES)
+  const text = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+    if (options.optional && error.code === 'ENOENT') return Buffer.from('{}')
     const folder = existsSync(dirname(path)) ? '' : ', nor its folder'
     const found = error.code === 'ENOENT' ? `there is no such file${folder}` : error.message
     throw new Error(`${path}: ${found}. Check the path.`)
   })
-  const value = parse(text, path)
+  const value = read(text, path)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Error(`${path}: found ${Array.isArray(value) ? 'an array' : typeof value}, needed a JSON object.`)
   return value as Record<string, unknown>
 }
 
-function parse(text: string, path: string): unknown {
+function read(text: Uint8Array, path: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (error) {
-    throw new Error(`${path}: not JSON (${(error as Error).message}). Fetch or write the file again.`, {
-      cause: error,
-    })
+    throw new Error(`${path}: ${(error as Error).message} Fetch or write the file again.`, { cause: error })
   }
 }
+
+/** The value of a JSON text.
+ * @throws Error if it is none, is nested more than 100 deep, or would fill the heap; whoever calls says where */
+export function parseJson(text: string | Uint8Array): unknown {
+  if (text.length > 1e6) requireRoom(parsedBytes(Buffer.from(text)), 'JSON', 'Split it, or write JSON lines.')
+  let value: unknown
+  try {
+    value = JSON.parse(typeof text === 'string' ? text : new TextDecoder().decode(text)) // without a byte order mark
+  } catch (error) {
+    throw new Error(`not JSON (${(error as Error).message}).`, { cause: error })
+  }
+  if (isDeep(value, MOST_DEPTH)) throw new Error(`JSON nested more than ${MOST_DEPTH} deep, needed less.`)
+  return value
+}
+
+/** Whether a value has more levels than so many. */
+const isDeep = (value: unknown, levels: number): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some(child => isDeep(child, levels - 1)))
 
 /** The fields of a JSON file, such as config.json. */
 export const readFields = async (path: string): Promise<Fields> => new Fields(await readJson(path), path)
@@ -56,13 +81,19 @@ export class Fields {
     return new Fields(value as Record<string, unknown>, `${this.where}: ${name}`)
   }
 
-  /** An integer ≥ 1. */
+  /** An integer from 1 to 2²⁴, more than any size of a model is. */
   count(name: string, fallback?: number): number {
-    return this.check(name, fallback, (v): v is number => Number.isInteger(v) && (v as number) > 0, 'an integer ≥ 1')
+    const fits = (v: unknown): v is number => Number.isInteger(v) && (v as number) > 0 && (v as number) <= 2 ** 24
+    return this.check(name, fallback, fits, 'an integer ≥ 1, at most 2²⁴')
   }
 
   number(name: string, fallback?: number): number {
-    return this.check(name, fallback, (v): v is number => typeof v === 'number' && v > 0, 'a number > 0')
+    return this.check(
+      name,
+      fallback,
+      (v): v is number => typeof v === 'number' && v > 0 && v < Infinity,
+      'a number > 0',
+    )
   }
 
   flag(name: string, fallback?: boolean): boolean {
@@ -82,7 +113,7 @@ export class Fields {
 
   fail(name: string, needed: string): never {
     const value = this.get(name)
-    const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`
+    const found = value === undefined ? 'is missing' : `is ${excerpt(value)}`
     throw new Error(`${this.where}: ${name} ${found}, needed ${needed}.`)
   }
 

@@ -1,4 +1,7 @@
 import { open, rename, rm, type FileHandle } from 'node:fs/promises'
+import { excerpt } from './excerpt.js'
+import { parseJson } from './json.js'
+import { requireFile } from './requireFile.js'
 
 /** Element types this program reads and writes. */
 export type SafetensorsType = 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'U8' | 'BOOL'
@@ -31,9 +34,10 @@ const MAX_HEADER = 100_000_000 // bytes, the limit of the reference implementati
 
 /** Opens a safetensors file: reads and checks its header, no data yet.
  * @throws Error naming the file if it is missing, truncated, or its header is not sound: offsets must lie inside the
- * file, follow one another without holes or overlaps, and match dtype × shape
+ * file, follow one another without holes or overlaps, and match dtype × shape; no name comes twice
  * @source https://github.com/huggingface/safetensors, "Format" */
 export async function openSafetensors(path: string): Promise<TensorSource> {
+  requireFile(path)
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     const found = error.code === 'ENOENT' ? 'there is no such file' : error.message
     throw new Error(`safetensors ${path}: ${found}. Needed: a .safetensors file. Check the path.`)
@@ -46,9 +50,10 @@ export async function openSafetensors(path: string): Promise<TensorSource> {
       tensors: entries,
       async read(name) {
         const entry = entries.get(name)
-        if (!entry) throw new Error(`safetensors ${path}: no tensor "${name}". It holds ${list([...entries.keys()])}.`)
+        if (!entry)
+          throw new Error(`safetensors ${path}: no tensor ${excerpt(name)}. It holds ${list([...entries.keys()])}.`)
         const bytes = await readAt(file, start + entry.begin, entry.end - entry.begin, path)
-        return decode(bytes, entry.dtype, `safetensors ${path}: "${name}"`)
+        return decode(bytes, entry.dtype, `safetensors ${path}: ${excerpt(name)}`)
       },
       close: () => file.close(),
     }
@@ -118,45 +123,80 @@ async function readHeader(file: FileHandle, path: string) {
   }
   const { size } = await file.stat()
   if (size < 8) fail(`${size} bytes, needed at least 8`)
-  const length = Number((await readAt(file, 0, 8, path)).readBigUInt64LE())
+  const first = await readAt(file, 0, 8, path)
+  const length = Number(first.readBigUInt64LE())
+  if (length > MAX_HEADER && isPickle(first)) fail('found a pickle of Python', AS_SAFETENSORS)
   if (length > MAX_HEADER) fail(`a header of ${length} bytes, needed at most ${MAX_HEADER}`)
   if (8 + length > size) fail(`truncated: ${size} bytes, the header alone needs ${8 + length}`)
 
+  const text = await readAt(file, 8, length, path)
   let header: unknown
   try {
-    header = JSON.parse((await readAt(file, 8, length, path)).toString('utf8'))
+    header = parseJson(text)
   } catch (error) {
-    fail(`the header is not JSON (${(error as Error).message})`)
+    fail(`the header is ${(error as Error).message.replace(/\.$/, '')}`)
   }
   if (!isRecord(header)) return fail('the header is not a JSON object')
+  if (membersIn(text) !== membersOf(header)) fail('a name comes twice in the header')
 
-  const metadata = (header['__metadata__'] ?? {}) as Record<string, string>
+  const metadata = header['__metadata__'] ?? {}
+  if (!isRecord(metadata) || !Object.values(metadata).every(value => typeof value === 'string'))
+    return fail('__metadata__ is not an object of texts')
   const entries = new Map<string, Entry>()
   for (const [name, value] of Object.entries(header)) {
     if (name === '__metadata__') continue
     const { dtype, shape, data_offsets: offsets } = isRecord(value) ? value : {}
     if (!isNaturals(shape) || !isNaturals(offsets) || offsets.length !== 2)
-      return fail(`"${name}" lacks a sound shape or data_offsets`)
-    if (typeof dtype !== 'string' || !(dtype in BYTES))
-      return fail(`"${name}" has dtype ${String(dtype)}`, `Supported are ${Object.keys(BYTES).join(', ')}; convert it.`)
+      return fail(`${excerpt(name)} lacks a sound shape or data_offsets`)
+    if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype))
+      return fail(
+        `${excerpt(name)} has dtype ${excerpt(dtype)}`,
+        `Supported are ${Object.keys(BYTES).join(', ')}; convert it.`,
+      )
     const [begin, end] = offsets as [number, number]
     const needed = BYTES[dtype as SafetensorsType] * elements(shape)
     if (end - begin !== needed)
-      fail(`"${name}" ${dtype} [${shape.join(',')}] has ${end - begin} bytes in data_offsets, needed ${needed}`)
+      fail(`${excerpt(name)} ${dtype} ${excerpt(shape)} has ${end - begin} bytes in data_offsets, needed ${needed}`)
     entries.set(name, { dtype: dtype as SafetensorsType, shape, begin, end })
   }
 
   let at = 0
   for (const [name, { begin, end }] of [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== at)
-      fail(`"${name}" begins at byte ${begin}, ${begin < at ? 'inside another tensor' : 'after a hole'}`)
+      fail(`${excerpt(name)} begins at byte ${begin}, ${begin < at ? 'inside another tensor' : 'after a hole'}`)
     at = end
   }
   const start = 8 + length
   if (start + at > size) fail(`truncated: ${size} bytes, needed ${start + at}`)
   if (start + at < size) fail(`${size - start - at} bytes follow the last tensor`)
-  return { entries, metadata, start }
+  return { entries, metadata: metadata as Record<string, string>, start }
 }
+
+/** Files of torch.save are a zip, older ones begin with the pickle's protocol. */
+const isPickle = (bytes: Buffer): boolean => bytes.readUInt32BE(0) === 0x504b0304 || (bytes[0] === 0x80 && bytes[1]! < 6) // prettier-ignore
+
+/** What to do about weights that run code when they are read. */
+export const AS_SAFETENSORS =
+  'Pickles may run any code when they are read, so that they are not. Convert it where that does no harm, in Python: ' +
+  'from safetensors.torch import save_file; save_file(torch.load(FILE, weights_only=True), "model.safetensors").'
+
+/** Members that a JSON text writes: colons outside its strings. */
+function membersIn(text: Uint8Array): number {
+  const [QUOTE, BACKSLASH, COLON] = [0x22, 0x5c, 0x3a]
+  let [members, quoted] = [0, false]
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === QUOTE) quoted = !quoted
+    else if (quoted && text[i] === BACKSLASH) i++
+    else if (!quoted && text[i] === COLON) members++
+  }
+  return members
+}
+
+/** Members that a JSON value has, where the last of a name is kept. */
+const membersOf = (value: unknown): number =>
+  typeof value !== 'object' || value === null
+    ? 0
+    : Object.values(value).reduce<number>((sum, child) => sum + membersOf(child), Array.isArray(value) ? 0 : Object.keys(value).length) // prettier-ignore
 
 async function readAt(file: FileHandle, position: number, length: number, path: string): Promise<Buffer> {
   const buffer = Buffer.from(new ArrayBuffer(length)) // not from the pool: typed views need alignment
@@ -239,4 +279,8 @@ const elements = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1)
 const bytesOf = (a: ArrayBufferView) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength)
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x)
 const isNaturals = (x: unknown): x is number[] => Array.isArray(x) && x.every(n => Number.isSafeInteger(n) && n >= 0)
-const list = (names: string[]) => names.slice(0, 8).join(', ') + (names.length > 8 ? `, … (${names.length})` : '')
+const list = (names: string[]) =>
+  names
+    .slice(0, 8)
+    .map(name => excerpt(name))
+    .join(', ') + (names.length > 8 ? `, … (${names.length})` : '')

@@ -3,7 +3,11 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { excerpt } from './excerpt.js'
 import { readJson } from './json.js'
+import { renderTemplate } from './renderTemplate.js'
+import { requireFile } from './requireFile.js'
+import { withinTime } from './withinTime.js'
 
 /** What is used of the package, whose own types do not resolve under Node's module rules. */
 interface Pipeline {
@@ -65,7 +69,8 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const config = await readJson(join(dir, 'tokenizer_config.json'), { optional: true })
   const asClip = config['tokenizer_class'] === 'CLIPTokenizer' && !existsSync(path)
   const pipelineJson = asClip ? await clipTokenizerJson(dir, config) : await readJson(path)
-  const pipeline = build(pipelineJson, config, path)
+  const pipeline = withinTime(BUILD_MS, path, () => build(pipelineJson, config, path))
+  const timed = guard(pipelineJson, path)
   const source = await chatTemplate(dir, config)
   let template: Template | undefined
 
@@ -79,9 +84,10 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
     eos_token_id: id(eos_token),
     pad_token_id: id(pad_token),
     model_max_length: typeof config['model_max_length'] === 'number' ? config['model_max_length'] : undefined,
-    encode: (text, { specials = true } = {}) => pipeline.encode(text, { add_special_tokens: specials }).ids,
+    encode: (text, { specials = true } = {}) =>
+      timed(text.length, () => pipeline.encode(text, { add_special_tokens: specials }).ids),
     decode: (ids, { specials = false } = {}) =>
-      ids.length === 0 ? '' : pipeline.decode([...ids], { skip_special_tokens: !specials }),
+      ids.length === 0 ? '' : timed(ids.length, () => pipeline.decode([...ids], { skip_special_tokens: !specials })),
     chat(messages, { add_generation_prompt = true } = {}) {
       if (source === undefined)
         throw new Error(
@@ -92,9 +98,9 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
         throw new Error(`chat: found ${excerpt(messages)}, needed messages: [{ role: 'user', content: 'text' }, …].`)
       template ??= readTemplate(source, dir)
       try {
-        return template.render({ messages, add_generation_prompt, bos_token, eos_token, pad_token })
+        return renderTemplate(template, { messages, add_generation_prompt, bos_token, eos_token, pad_token })
       } catch (error) {
-        throw new Error(`${dir}: the chat template refused the messages: ${(error as Error).message}`, {
+        throw new Error(`${dir}: the chat template refused the messages: ${(error as Error).message.slice(0, 500)}`, {
           cause: error,
         })
       }
@@ -119,6 +125,7 @@ export function paddedIds(tokenizer: Tokenizer, text: string, length: number): n
 async function clipTokenizerJson(dir: string, config: Record<string, unknown>): Promise<object> {
   const vocab = await readJson(join(dir, 'vocab.json'))
   const path = join(dir, 'merges.txt')
+  requireFile(path, 100e6)
   const text = await readFile(path, 'utf8').catch((error: Error) => {
     throw new Error(`${path}: ${error.message}. Check the path.`)
   })
@@ -170,11 +177,6 @@ const isContent = (value: unknown): boolean =>
   typeof value === 'string' ||
   (Array.isArray(value) && value.every((part: Partial<ContentPart> | null) => typeof part?.type === 'string'))
 
-const excerpt = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
-}
-
 function readTemplate(source: string, dir: string): Template {
   try {
     // The marks of what the assistant says (transformers) change nothing in the text.
@@ -183,31 +185,56 @@ function readTemplate(source: string, dir: string): Template {
     )
   } catch (error) {
     throw new Error(
-      `${dir}: the chat template is not one that can be used (${(error as Error).message}). ` +
+      `${dir}: the chat template is not one that can be used (${(error as Error).message.slice(0, 200)}). ` +
         'Mend or replace chat_template.jinja, or chat_template in tokenizer_config.json.',
       { cause: error },
     )
   }
 }
 
+const BUILD_MS = 60_000
+const MOST_TEMPLATE = 1e6 // bytes; long ones have some ten thousand
+
+/** Runs what may run a regular expression of the file, on a text of some length, within a second and as much as the slowest of sound tokenizers
+ * takes. Files without any need no guard. */
+function guard(json: object, path: string): <T>(length: number, run: () => T) => T {
+  if (!hasPattern(json)) return (_, run) => run()
+  return (length, run) =>
+    withinTime(
+      5000 + Math.ceil(length / 10),
+      `${path}: a text of ${length} characters (a regular expression in the file?)`,
+      run,
+    )
+}
+
+const hasPattern = (json: unknown): boolean =>
+  typeof json === 'object' &&
+  json !== null &&
+  ('Regex' in json || Object.entries(json).some(([key, value]) => key !== 'model' && hasPattern(value)))
+
 function build(json: object, config: object, path: string): Pipeline {
   try {
     return new Pipeline(json, { clean_up_tokenization_spaces: false, ...config }) // as transformers 5
   } catch (error) {
-    throw new Error(`${path}: not a tokenizer that can be used (${(error as Error).message}). Save it again.`, {
-      cause: error,
-    })
+    throw new Error(
+      `${path}: not a tokenizer that can be used (${(error as Error).message.slice(0, 200)}). Save it again.`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 
 async function chatTemplate(dir: string, config: Record<string, unknown>): Promise<string | undefined> {
+  requireFile(join(dir, 'chat_template.jinja'), MOST_TEMPLATE)
   const file = await readFile(join(dir, 'chat_template.jinja'), 'utf8').catch(() => undefined)
   if (file !== undefined) return file
   const field = config['chat_template']
   if (typeof field === 'string') return field
   if (!Array.isArray(field)) return undefined
-  const named = field as { name: string; template: string }[] // transformers: several templates, one the default
-  return named.find(entry => entry.name === 'default')?.template
+  const named = field as ({ name?: unknown; template?: unknown } | null)[] // transformers: several templates, one the default
+  const usual = named.find(entry => entry?.name === 'default')?.template
+  return typeof usual === 'string' ? usual : undefined
 }
 
 /** A special token stands as a string or as an object with `content`. */

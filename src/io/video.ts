@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { readImage, type RgbImage } from './images.js'
+import { requireFile } from './requireFile.js'
 import { sampleVideo, type VideoSampling } from './sampleVideo.js'
 import { openStream } from './videoStream.js'
 import type { Video } from './visionProcessor.js'
@@ -76,6 +77,7 @@ async function opened(
   const file = await stat(input).catch((error: NodeJS.ErrnoException) => {
     throw new Error(`${where}: ${error.code === 'ENOENT' ? 'there is no such file' : error.message}. Needed a video. Check the path.`, { cause: error }) // prettier-ignore
   })
+  if (!file.isDirectory()) requireFile(input)
   if (!file.isDirectory())
     return /\.(gif|webp)$/i.test(input) ? openAnimation(await readFile(input), where) : openStream(input, where)
   const names = (await readdir(input)).filter(name => FRAMES.includes(extname(name).toLowerCase()))
@@ -85,6 +87,8 @@ async function opened(
 
 const STRIP = 10e6 // pixels decoded at once
 const [GIF_START, GIF_END] = [0x47, 0x3b]
+const MOST_PAGES = 10_000
+const MOST_DECODED = 1e11 // pixels: some minutes
 const FRAMES = ['.png', '.jpg', '.jpeg', '.webp', '.tif', '.tiff', '.avif']
 
 const isAnimation = (bytes: Uint8Array): boolean => /^(GIF8|RIFF....WEBP)/s.test(Buffer.from(bytes.subarray(0, 12)).toString('latin1')) // prettier-ignore
@@ -115,6 +119,7 @@ async function openAnimation(input: Uint8Array, where: string): Promise<FrameSou
   const end = input.findLastIndex(byte => byte !== 0)
   if (input[0] === GIF_START && input[end] !== GIF_END) broken(new Error('it is cut off')) // libvips takes what is there
   const { pages = 1, delay = [], width, height, pageHeight } = await sharp(input, { ...options, pages: -1 }).metadata().catch(broken) // prettier-ignore
+  if (pages > MOST_PAGES) broken(new Error(`${pages} frames, needed at most ${MOST_PAGES}`))
   const seconds = Array.from({ length: pages }, (_, i) => (delay[i] || 100) / 1000)
   let time = 0
   const timestamps = seconds.map(stays => (time += stays) - stays)
@@ -133,10 +138,12 @@ async function openAnimation(input: Uint8Array, where: string): Promise<FrameSou
     ...size,
     async read(frames) {
       const images: RgbImage[] = []
+      let decoded = 0
       for (let i = 0; i < frames.length;) {
         // One after another from the first page, so that those near to one another are decoded together.
         const [first, most] = [frames[i]!, Math.max(1, STRIP / (size.width * size.height))]
         const together = frames.slice(i).filter(frame => frame - first < most)
+        if ((decoded += (together.at(-1)! + 1) * size.width * size.height) > MOST_DECODED) broken(new Error(`too long to take ${frames.length} frames of it`)) // prettier-ignore
         const strip = await decode(first, together.at(-1)! - first + 1)
         images.push(...together.map(frame => strip[frame - first]!))
         i += together.length

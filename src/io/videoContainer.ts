@@ -22,24 +22,27 @@ export const reader =
 
 /** Reads how large an mp4 or a webm should be, and how the first one's video lies; FFmpeg's demuxers keep both to themselves.
  * @source ISO/IEC 14496-12 (boxes, tkhd); RFC 8794 (EBML) */
-export async function readContainer(read: Read): Promise<VideoContainer> {
+export async function readContainer(read: Read, size: number): Promise<VideoContainer> {
   const start = await read(0, 12)
   if (start.length === 12 && start.readUInt32BE(0) === EBML) return { bytes: await matroskaSize(read), rotation: 0 }
-  return /^(ftyp|moov|mdat|free|skip|wide)$/.test(start.toString('latin1', 4, 8)) ? mp4(read) : { rotation: 0 }
+  return /^(ftyp|moov|mdat|free|skip|wide)$/.test(start.toString('latin1', 4, 8)) ? mp4(read, size) : { rotation: 0 }
 }
 
 const [EBML, SEGMENT] = [0x1a45dfa3, 0x18538067]
 const LARGEST_INDEX = 2 ** 28 // bytes of a moov box: of hours some megabytes
+const MOST_BOXES = 100_000 // of a day in fragments of two seconds
 
-async function mp4(read: Read): Promise<VideoContainer> {
+async function mp4(read: Read, length: number): Promise<VideoContainer> {
   let [end, rotation]: [number, VideoContainer['rotation']] = [0, 0]
-  for (;;) {
+  for (let box = 0; ; box++) {
+    if (end > length || box > MOST_BOXES) return { bytes: end, rotation }
     const head = await read(end, 16)
     if (head.length < 8) return { bytes: head.length === 0 ? end : end + 8, rotation }
     const size = sizeOf(head)
     if (size === 0) return { rotation } // to the end, wherever that is
     if (size < 8) return { bytes: end, rotation } // no box: what is behind does not count
-    if (head.toString('latin1', 4, 8) === 'moov' && size <= LARGEST_INDEX) rotation = rotationOf(await read(end, size))
+    if (head.toString('latin1', 4, 8) === 'moov' && size <= LARGEST_INDEX)
+      rotation = rotationOf(await read(end, Math.min(size, length - end)))
     end += size
   }
 }

@@ -5,6 +5,7 @@ import { reader, readContainer, type VideoContainer } from './videoContainer.js'
 import { yuvToRgb } from './yuv.js'
 
 const MOST_FRAMES = 1_000_000 // nine hours at 30 a second; their times are held
+const MOST_PIXELS = 100e6 // of a frame, whatever the container says
 const AHEAD = 8 // packets that the decoder is given before it has done with earlier ones
 
 /** Opens an mp4, mov, webm or mkv of H.264, H.265, VP8, VP9 or AV1. Its packets are read once, for their times; frames are decoded
@@ -72,7 +73,8 @@ export async function openStream(input: string | Uint8Array, where: string): Pro
       const decoder = new VideoDecoder({
         output(frame) {
           const index = state.shown++ // frames come in the order of showing, though their times do not
-          if (!set.has(index)) return frame.close()
+          if (frame.codedWidth * frame.codedHeight > MOST_PIXELS) state.failure ??= new Error(`a frame of ${frame.codedWidth} × ${frame.codedHeight} pixels, needed at most ${MOST_PIXELS}`) // prettier-ignore
+          if (state.failure || !set.has(index)) return frame.close()
           const copied = rgbOf(frame, rotation).then(image => void kept.set(index, image))
           pending.push(copied.finally(() => frame.close()))
         },
@@ -154,10 +156,11 @@ function rotated(image: RgbImage, by: VideoContainer['rotation']): RgbImage {
 }
 
 async function containerOf(input: string | Uint8Array): Promise<VideoContainer & { size: number }> {
-  if (typeof input !== 'string') return { ...(await readContainer(reader(input))), size: input.length }
+  if (typeof input !== 'string') return { ...(await readContainer(reader(input), input.length)), size: input.length }
   const file = await open(input)
   try {
-    return { ...(await readContainer(reader(file))), size: (await file.stat()).size }
+    const { size } = await file.stat()
+    return { ...(await readContainer(reader(file), size)), size }
   } finally {
     await file.close()
   }

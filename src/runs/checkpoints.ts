@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { closeSync, createReadStream, existsSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs' // prettier-ignore
-import { join, relative } from 'node:path'
+import { isAbsolute, join, relative, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { parseJson } from '../io/json.js'
 
 const MANIFEST = 'checkpoint.json'
 
@@ -54,19 +55,26 @@ export async function latestCheckpoint(
 async function verified(dir: string): Promise<Manifest | string> {
   let manifest: Manifest
   try {
-    manifest = JSON.parse(readFileSync(join(dir, MANIFEST), 'utf8')) as Manifest
+    manifest = parseJson(readFileSync(join(dir, MANIFEST))) as Manifest
   } catch (error) {
     return `${MANIFEST} cannot be read (${(error as Error).message})`
   }
-  if (typeof manifest?.files !== 'object' || typeof manifest.logs !== 'object') return `${MANIFEST} is damaged`
+  if (!isManifest(manifest)) return `${MANIFEST} is damaged`
   for (const [file, { bytes, sha256 }] of Object.entries(manifest.files)) {
     const path = join(dir, file)
-    if (!existsSync(path)) return `${file} is missing`
+    if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return `${file} is missing`
     const { size } = statSync(path)
     if (size !== bytes) return `${file} has ${size} bytes, needed ${bytes}`
     if ((await digest(path)) !== sha256) return `${file} is damaged: its SHA-256 is another`
   }
   return manifest
+}
+
+/** Whether a value has all that a manifest says, of files within its folder. */
+function isManifest(value: Partial<Manifest> | null): value is Manifest {
+  const counts = [value?.logs?.metrics, value?.logs?.samples].every(n => Number.isSafeInteger(n) && n! >= 0)
+  const files = Object.entries(value?.files ?? { '..': null })
+  return counts && files.every(([path, file]) => !isAbsolute(path) && !path.split(sep).includes('..') && typeof file?.sha256 === 'string') // prettier-ignore
 }
 
 /** Writes the manifest of a folder that was filled, and has everything on the disk. */

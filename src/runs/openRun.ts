@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { table, type ColumnTable } from 'arquero'
-import { parse } from 'yaml'
 import type { Row } from '../datasets/jsonl.js'
+import { readYaml } from '../io/yaml.js'
 import { checkpointsIn } from './checkpoints.js'
 import { readRowLog, withNonFinite } from './rowLog.js'
 
@@ -41,19 +41,13 @@ export function openRun(dir: string): StoredRun {
   return {
     name: basename(resolve(dir)),
     dir,
-    config: readConfig(configPath),
+    config: readYaml(configPath),
     rows,
     metrics: tableOf(rows),
     samples: tableOf(read('samples.jsonl')),
     checkpoints: checkpointsIn(dir),
     notes,
   }
-}
-
-function readConfig(path: string): Record<string, unknown> {
-  const config: unknown = parse(readFileSync(path, 'utf8'))
-  if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>
-  throw new Error(`${path}: got ${JSON.stringify(config)}, needed a mapping of settings. Restore the file.`)
 }
 
 /** Rows as a table whose columns are all that occur, in order of appearance. */

@@ -63,7 +63,7 @@ describe('imageEdits and imagePreferences', () => {
     assert.equal((await edits.read([0])).length, 1)
     await assert.rejects(edits.read([1]), /rows\.jsonl, line 3, target: readImage: .*none\.png: there is no such file/)
     await assert.rejects(edits.read(), /line 3, target/)
-    await assert.rejects(edits.read([2]), /rows\.jsonl, line 5, image: readImage: .*broken\.png: Input file contains/)
+    await assert.rejects(edits.read([2]), /rows\.jsonl, line 5, image: readImage: .*broken\.png: another kind of file/)
     await assert.rejects(edits.read([3]), /has no row 3, needed one of 0 … 2/)
     const small = imageEdits(await file(edit), { maxPixels: 50 })
     await assert.rejects(small.read(), /line 1, image: .*12 × 10 pixels, needed at most 50/)

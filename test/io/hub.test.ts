@@ -223,7 +223,7 @@ describe('modelDirectory', function () {
     const add = (file: object) => (hub.listed = files => [...files, { size: 1, blobId: '0'.repeat(40), ...file }])
     for (const rfilename of ['../../evil.json', '/etc/evil.json', 'a/../../evil.json', '..\\evil.json']) {
       add({ rfilename })
-      await assert.rejects(directory(), /org\/tiny: a file is called .*evil\.json, which leads out of its folder/)
+      await assert.rejects(directory(), /org\/tiny: a file is called .*evil\.json", which leads out of its folder/)
     }
     add({ rfilename: 'more.json', blobId: '../../evil' })
     await assert.rejects(directory(), /more\.json: its checksum is \.\.\/\.\.\/evil, needed a SHA-1 or SHA-256/)

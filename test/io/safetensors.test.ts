@@ -46,7 +46,7 @@ describe('safetensors', () => {
     assert.deepEqual(await file.read('u8'), Uint8Array.of(1, 255))
     assert.deepEqual(await file.read('bool'), Uint8Array.of(1))
     assert.equal((await file.read('empty')).length, 0)
-    await assert.rejects(file.read('absent'), /no tensor "absent"\. It holds f32, bf16/)
+    await assert.rejects(file.read('absent'), /no tensor "absent"\. It holds "f32", "bf16"/)
     await file.close()
     assert.deepEqual(
       (await readdir(dir)).filter(name => name.endsWith('.part')),
@@ -82,7 +82,7 @@ describe('safetensors', () => {
       'an unknown type',
       { a: { dtype: 'F8', shape: [1], data_offsets: [0, 1] } },
       1,
-      /"a" has dtype F8\. Supported are F32/,
+      /"a" has dtype "F8"\. Supported are F32/,
     ],
     ['a header that is not JSON', '{"a":', 0, /the header is not JSON/],
     ['a header that is not an object', [], 0, /the header is not a JSON object/],
