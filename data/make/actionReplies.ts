@@ -1,4 +1,4 @@
-import { numbered, rng, SHAPE_ACTIONS, type Rng, type ShapeClip } from '../../src/datasets/index.js'
+import { actionReply, numbered, rng, SHAPE_ACTIONS, type Rng, type ShapeClip } from '../../src/datasets/index.js'
 
 /** What an assistant says to a clip; with faults it is often wrong: the last of three actions is missed more often than not; else an action is taken for another,
  * two are in the wrong order, or the form is not kept. That leaves room for reinforcement learning. */
@@ -6,8 +6,7 @@ export function actionReplies(clips: readonly ShapeClip[], seed: number, faults:
   const random = rng(seed, 5)
   return clips.map(clip => {
     const actions = faults ? faulty(clip.actions, random) : clip.actions
-    const think = `<think>The ${clip.colour} ${clip.shape} does ${actions.join(', then ')}.</think>`
-    const answer = `<answer>${numbered(actions)}</answer>`
+    const [think, answer] = actionReply(`The ${clip.colour} ${clip.shape}`, actions).split('\n') as [string, string]
     const form = faults ? random.uniform() : 1
     if (form < 0.08) return answer
     if (form < 0.16) return `${think}\n${numbered(actions)}`

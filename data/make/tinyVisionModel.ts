@@ -2,8 +2,8 @@
  *
  *   node dist/data/make/tinyVisionModel.js NAME [--steps N] [--seed 1] [--out data/models/NAME]
  *
- * NAME is tiny-qwen2.5-vl, which says what a moving shape does; tiny-gemma3-vl, which answers questions on charts; or tiny-llava, which names the
- * figures of a picture. The last fifth of the training replies of the first two carry faults on purpose: that leaves room for reinforcement learning.
+ * NAME is tiny-qwen2.5-vl, which says what a moving shape does; tiny-gemma3-vl, which answers questions on charts; or tiny-llava, which says
+ * which figures a picture has. The last fifth of the training replies of the first two carry faults on purpose: that leaves room for reinforcement learning.
  * Deviations from common practice: tower and language model are trained together from the start; Muon on the matrices of tower and blocks, AdamW
  * elsewhere. */
 import { createHash } from 'node:crypto'
@@ -96,13 +96,14 @@ async function make(recipe: Recipe, out: string, steps: number, seed: number): P
 
 /** Writes all files but the weights. */
 async function describe(out: string, recipe: Recipe): Promise<void> {
-  const { vocabulary, specials, config, processor, chat_template, tokenizer, examples } = recipe
+  const { vocabulary, specials, config, processor, chat_template, tokenizer, words = [], examples } = recipe
   await mkdir(out, { recursive: true })
-  const texts = examples(0, true).flatMap(({ prompt, completion }) => [
+  const said = examples(0, true).flatMap(({ prompt, completion }) => [
     completion,
     ...(prompt.prompt as readonly { content: string }[]).map(({ content }) => content),
     ...['user\n', 'assistant\n'],
   ])
+  const texts = [...said, ...words]
   const id = (special: string) => vocabulary - specials.length + specials.indexOf(special)
   await write(out, 'tokenizer.json', trainBpe(texts, vocabulary, specials))
   await write(out, 'tokenizer_config.json', {

@@ -20,7 +20,7 @@ export function trainBpe(texts: readonly string[], vocabulary: number, specials:
   const merges: [string, string][] = []
   while (vocab.size < vocabulary - specials.length) {
     const best = mostFrequentPair(words)
-    if (!best) break
+    if (!best) throw new Error(`trainBpe: the texts have no more than ${vocab.size + specials.length} tokens, needed ${vocabulary}. Ask for fewer.`) // prettier-ignore
     const [left, right] = best
     merges.push([left, right])
     vocab.set(left + right, vocab.size)

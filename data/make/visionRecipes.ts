@@ -1,10 +1,11 @@
 import {
-  ACTION_QUESTION,
   chartQuestions,
-  CLIP_RATE,
   clutteredSymbols,
+  MODERATION_QUESTION,
+  moderationReply,
   movingShapes,
-  sampleVideo,
+  rng,
+  SYMBOL_LABELS,
 } from '../../src/datasets/index.js'
 import type { VisionPrompt } from '../../src/policies/index.js'
 import { actionReplies } from './actionReplies.js'
@@ -19,6 +20,8 @@ export interface Recipe {
   steps: number
   batch: number
   vocabulary: number
+  /** What the tokenizer should know besides the examples' words. */
+  words?: string[]
   /** The last ids of the vocabulary; the first pads, the last ends a turn. */
   specials: string[]
   /** config.json, given the ids of special tokens. */
@@ -62,6 +65,8 @@ const template = (open: string, close: string, marks: Record<string, string>, as
   `{% endif %}{% endfor %}{% endif %}{{ ${close} }}{% endfor %}{% if add_generation_prompt %}{{ ${ask} }}{% endif %}`
 
 const asked = (content: string) => [{ role: 'user', content }]
+
+const FIGURE_NAMES = ['circle', 'cross', 'ring', 'square', 'star', 'triangle']
 
 export const RECIPES: Record<string, Recipe> = {
   'tiny-qwen2.5-vl': {
@@ -111,18 +116,15 @@ export const RECIPES: Record<string, Recipe> = {
       "'<|im_start|>assistant\\n'",
     ),
     examples(epoch, faulty) {
-      const clips = movingShapes({ seed: epoch, size: EPOCH }).train
+      const clips = movingShapes({ seed: 1000 + epoch, size: EPOCH }).train
       const replies = actionReplies(clips, epoch, faulty)
-      return clips.map(({ frames, frame_cnts }, i) => {
-        const taken = sampleVideo(frames.length, CLIP_RATE, { fps: 2, frame_cnts }).map(f => frames[f]!)
-        return { prompt: { prompt: asked(ACTION_QUESTION), videos: [{ frames: taken, fps: 2 }] }, completion: replies[i]! } // prettier-ignore
-      })
+      return clips.map(({ prompt }, i) => ({ prompt, completion: replies[i]! }))
     },
     data: 'generated: movingShapes (src/datasets), actionReplies (data/make)',
   },
 
   'tiny-gemma3-vl': {
-    steps: 1500,
+    steps: 900,
     batch: 32,
     vocabulary: VOCABULARY,
     norm: 0, // Gemma scales by 1 + w
@@ -184,15 +186,16 @@ export const RECIPES: Record<string, Recipe> = {
     examples(epoch, faulty) {
       const questions = chartQuestions({ seed: epoch, size: EPOCH }).train
       const replies = chartReplies(questions, epoch, faulty)
-      return questions.map(({ query, image }, i) => ({ prompt: { prompt: asked(query), images: [image] }, completion: replies[i]! })) // prettier-ignore
+      return questions.map(({ prompt }, i) => ({ prompt, completion: replies[i]! }))
     },
     data: 'generated: chartQuestions (src/datasets), chartReplies (data/make)',
   },
 
   'tiny-llava': {
-    steps: 1000,
+    steps: 1600,
     batch: 32,
-    vocabulary: VOCABULARY,
+    vocabulary: 330,
+    words: [MODERATION_QUESTION, ...Object.keys(SYMBOL_LABELS), moderationReply([])],
     norm: 1,
     specials: ['<pad>', '<s>', '<image>', '</s>'],
     config: id => ({
@@ -205,7 +208,14 @@ export const RECIPES: Record<string, Recipe> = {
       vision_feature_layer: -2,
       vision_feature_select_strategy: 'default',
       tie_word_embeddings: true,
-      text_config: { ...TEXT, model_type: 'llama', hidden_act: 'silu', rope_theta: 10000, tie_word_embeddings: true },
+      text_config: {
+        ...TEXT,
+        vocab_size: 330,
+        model_type: 'llama',
+        hidden_act: 'silu',
+        rope_theta: 10000,
+        tie_word_embeddings: true,
+      },
       vision_config: {
         ...TOWER,
         model_type: 'clip_vision_model',
@@ -246,8 +256,13 @@ export const RECIPES: Record<string, Recipe> = {
       '<s>',
     ),
     examples(epoch) {
-      const pictures = clutteredSymbols({ seed: epoch, size: EPOCH, prevalence: 0.5 }).train
-      return pictures.map(({ image, figures }) => ({ prompt: { prompt: asked('Which figures are there?'), images: [image] }, completion: ` ${figures.join(', ')}` })) // prettier-ignore
+      const random = rng(epoch)
+      return clutteredSymbols({ seed: epoch, size: EPOCH, prevalence: 0.5 }).train.map(({ image, figures }) => {
+        const asks = random.uniform() < 0.25 ? random.pick(FIGURE_NAMES) : null
+        const question = asks ? `Is there a ${asks}? Answer in <answer> </answer>.` : 'Which figures are there?'
+        const completion = asks ? `<answer>${figures.includes(asks) ? 'yes' : 'no'}</answer>` : figures.join(', ')
+        return { prompt: { prompt: asked(question), images: [image] }, completion }
+      })
     },
     data: 'generated: clutteredSymbols (src/datasets)',
   },

@@ -1,4 +1,5 @@
 import type { RgbImage } from '../io/images.js'
+import type { Message } from '../io/tokenizer.js'
 import { FIGURES, paint, plain, type Rgb } from './paint.js'
 import { rng, type Rng } from './rng.js'
 import { drawSplits, type Splits } from './splits.js'
@@ -7,6 +8,10 @@ export const CHART_TASKS = ['height', 'taller', 'tallest', 'count'] as const
 
 /** A question about a drawn picture, with MathVista's fields. */
 export interface ChartQuestion {
+  /** What a policy that sees takes: the query and the picture. */
+  prompt: { prompt: Message[]; images: RgbImage[] }
+  /** The right reply: `<think>red 3, blue 7</think>`, and the answer. */
+  completion: string
   image: RgbImage
   /** As MathVista asks: a hint about the form of the answer, the question, and the choices. */
   query: string
@@ -15,6 +20,7 @@ export interface ChartQuestion {
   question_type: 'multi_choice' | 'free_form'
   answer_type: 'text' | 'integer'
   choices: string[] | null
+  precision: null
   task: (typeof CHART_TASKS)[number]
   /** What is to be seen: `red 3, blue 7`, or `2 circles, 3 squares`. */
   seen: string
@@ -114,5 +120,21 @@ function asked(
   const query = choices
     ? `Hint: Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.\nQuestion: ${question}\nChoices:\n${choices.map((choice, i) => `(${'ABCD'[i]}) ${choice}`).join('\n')}` // prettier-ignore
     : `Hint: Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at the end.\nQuestion: ${question}` // prettier-ignore
-  return { ...of, choices, query, question_type: choices ? 'multi_choice' : 'free_form', answer_type: choices ? 'text' : 'integer' } // prettier-ignore
+  const form = choices
+    ? { question_type: 'multi_choice' as const, answer_type: 'text' as const }
+    : { question_type: 'free_form' as const, answer_type: 'integer' as const }
+  return {
+    prompt: { prompt: [{ role: 'user', content: query }], images: [of.image] },
+    completion: chartReply(of.seen, of.answer, choices),
+    ...of,
+    ...form,
+    choices,
+    precision: null,
+    query,
+  }
 }
+
+/** What was seen, and the answer; of a multiple choice with its letter. */
+export const chartReply = (seen: string, answer: string, choices: readonly string[] | null): string =>
+  `<think>${seen}</think>
+<answer>${choices ? `(${'ABCD'[choices.indexOf(answer)]}) ${answer}` : answer}</answer>`

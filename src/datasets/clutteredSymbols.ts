@@ -1,4 +1,5 @@
 import type { RgbImage } from '../io/images.js'
+import type { Message } from '../io/tokenizer.js'
 import { FIGURES, paint, plain, type Rgb } from './paint.js'
 import { rng, type Rng } from './rng.js'
 import { drawSplits, type Splits } from './splits.js'
@@ -12,6 +13,10 @@ export const MODERATION_QUESTION = 'Does the picture show Nudity or Weapons? Ans
 
 /** A picture that may have symbols among other figures. */
 export interface SymbolPicture {
+  /** What a policy that sees takes: the question and the picture. */
+  prompt: { prompt: Message[]; images: RgbImage[] }
+  /** The right reply: `<answer>Nudity, Weapons</answer>`, or `none`. */
+  completion: string
   image: RgbImage
   /** Of the symbols that are there. */
   labels: SymbolLabel[]
@@ -21,7 +26,7 @@ export interface SymbolPicture {
   strength: Record<SymbolLabel, number>
 }
 
-/** Pictures of 40 × 40 pixels with four to six figures on a ground of uneven grey. Rings and crosses, which stand for labels, are there
+/** Pictures of 40 × 40 pixels with three to five figures on a ground of uneven grey. Rings and crosses, which stand for labels, are there
  * in `prevalence` of them each, drawn so faintly at times that they can hardly be seen. The split is a hash of what is drawn, the same for
  * every seed and size.
  * @param options.size pictures in all; a tenth each go to dev and test
@@ -64,19 +69,19 @@ interface Plan {
 }
 
 const CLUTTER = ['circle', 'square', 'triangle', 'star'] as const
-const GRAIN = 18 // grey levels of noise each way
+const GRAIN = 12 // grey levels of noise each way
 const LEAST = 0.12 // opacity of the faintest symbol
 
 /** Null if the figures do not fit beside one another. */
 function drawPlan(random: Rng, prevalence: number): Plan | null {
   const symbols = Object.values(SYMBOL_LABELS).filter(() => random.uniform() < prevalence)
-  const clutter = Array.from({ length: 4 + random.int(3) - symbols.length }, () => random.pick(CLUTTER))
+  const clutter = Array.from({ length: 3 + random.int(3) - symbols.length }, () => random.pick(CLUTTER))
   const placed: Placed[] = []
   for (const name of [...symbols, ...clutter]) {
-    const half = 4 + random.int(3)
+    const half = 5 + random.int(2)
     const free = () => half + random.int(SYMBOL_SIDE - 2 * half)
     const symbol = !CLUTTER.includes(name as (typeof CLUTTER)[number])
-    const opacity = symbol ? LEAST + (1 - LEAST) * random.uniform() ** 1.5 : 0.35 + 0.65 * random.uniform()
+    const opacity = symbol ? LEAST + (1 - LEAST) * random.uniform() ** 1.5 : 0.5 + 0.5 * random.uniform()
     const colour: Rgb = [random.int(150), random.int(150), random.int(150)]
     const place = Array.from({ length: 20 }, () => ({ x: free(), y: free() })).find(({ x, y }) =>
       placed.every(other => Math.max(Math.abs(x - other.x), Math.abs(y - other.y)) >= half + other.half - 1),
@@ -98,10 +103,16 @@ function drawn({ placed, noise }: Plan): SymbolPicture {
   const strength = { Nudity: 0, Weapons: 0 }
   for (const [label, symbol] of Object.entries(SYMBOL_LABELS))
     strength[label as SymbolLabel] = placed.find(({ name }) => name === symbol)?.opacity ?? 0
+  const labels = (Object.keys(SYMBOL_LABELS) as SymbolLabel[]).filter(label => strength[label] > 0)
   return {
+    prompt: { prompt: [{ role: 'user', content: MODERATION_QUESTION }], images: [image] },
+    completion: moderationReply(labels),
     image,
-    labels: (Object.keys(SYMBOL_LABELS) as SymbolLabel[]).filter(label => strength[label] > 0),
+    labels,
     figures: [...placed].sort((a, b) => a.x - b.x).map(({ name }) => name),
     strength,
   }
 }
+
+export const moderationReply = (labels: readonly SymbolLabel[]): string =>
+  `<answer>${labels.length > 0 ? labels.join(', ') : 'none'}</answer>`

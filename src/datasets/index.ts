@@ -9,9 +9,9 @@ export { LANGUAGES, type Language } from './problemWords.js'
 export { editScenes, readScene, type EditScene, type Scene, type Thing } from './editScenes.js'
 export { freeScenes, type FreeEdit, type FreeScene, type FreeThing } from './freeScenes.js'
 export { readFreeScene, type FoundScene, type FoundThing } from './readFreeScene.js'
-export { ACTION_QUESTION, CLIP_RATE, CLIP_SIDE, movingShapes, numbered, SHAPE_ACTIONS, type ShapeAction, type ShapeClip } from './movingShapes.js' // prettier-ignore
-export { CHART_SIDE, CHART_TASKS, chartQuestions, type ChartQuestion } from './chartQuestions.js'
-export { clutteredSymbols, MODERATION_QUESTION, SYMBOL_LABELS, SYMBOL_SIDE, type SymbolLabel, type SymbolPicture } from './clutteredSymbols.js' // prettier-ignore
+export { ACTION_QUESTION, actionReply, CLIP_RATE, CLIP_SIDE, movingShapes, numbered, SHAPE_ACTIONS, type ShapeAction, type ShapeClip } from './movingShapes.js' // prettier-ignore
+export { CHART_SIDE, CHART_TASKS, chartQuestions, chartReply, type ChartQuestion } from './chartQuestions.js'
+export { clutteredSymbols, MODERATION_QUESTION, moderationReply, SYMBOL_LABELS, SYMBOL_SIDE, type SymbolLabel, type SymbolPicture } from './clutteredSymbols.js' // prettier-ignore
 export type { Splits } from './splits.js'
 
 // Files
@@ -23,7 +23,7 @@ export { readJsonl, writeJsonl, type Row } from './jsonl.js'
 export { readRows, streamRows } from './readRows.js'
 export { transcriptPreferences } from './transcriptPreferences.js'
 export { visionRows, type SkippedRow, type StoredPrompt, type VisionRow, type VisionRowsOptions } from './visionRows.js'
-export { mathVista, type MathVistaRow } from './mathVista.js'
+export { mathVista, mathVistaPrompts, type MathVistaRow } from './mathVista.js'
 export { completionRows, preferenceRows, promptRows } from './trlRows.js'
 export type { PreferenceRow, PromptCompletionRow, TextOrMessages } from './trlRows.js'
 

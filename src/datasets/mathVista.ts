@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readRows } from './readRows.js'
 import type { Row } from './jsonl.js'
+import type { StoredPrompt } from './visionRows.js'
+import { readImage } from '../io/images.js'
 
 /** A question about a picture. */
 export interface MathVistaRow {
@@ -56,6 +58,20 @@ export async function mathVista(path: string): Promise<MathVistaRow[]> {
       metadata: (row['metadata'] ?? {}) as Record<string, unknown>,
     }
   })
+}
+
+/** Problems as rows for a policy that sees: pictures are decoded when it takes them. Other columns stay. */
+export function mathVistaPrompts(
+  rows: readonly MathVistaRow[],
+): (Omit<MathVistaRow, 'prompt'> & { prompt: StoredPrompt })[] {
+  return rows.map(({ prompt, ...row }) => ({
+    ...row,
+    prompt: {
+      prompt: [{ role: 'user', content: prompt }],
+      where: `mathVista, problem ${row.pid}`,
+      open: async () => ({ images: [await readImage(row.image)], videos: [] }),
+    },
+  }))
 }
 
 /** An object of problems; the number is a problem's `pid` where it has none. */

@@ -1,4 +1,6 @@
 import type { RgbImage } from '../io/images.js'
+import { sampleVideo } from '../io/sampleVideo.js'
+import type { Message } from '../io/tokenizer.js'
 import { FIGURES, paint, plain, type Rgb } from './paint.js'
 import { rng, type Rng } from './rng.js'
 import { drawSplits, type Splits } from './splits.js'
@@ -9,11 +11,16 @@ export type ShapeAction = (typeof SHAPE_ACTIONS)[number]
 
 /** Side of a frame, in pixels. */
 export const CLIP_SIDE = 32
-/** Frames a second of a clip. */
+/** Frames a second of a clip, and of what a policy sees of it. */
 export const CLIP_RATE = 4
+const SEEN_RATE = 2
 
 /** A short video of a shape that does two or three things, one after another. */
 export interface ShapeClip {
+  /** What a policy that sees takes: the question, and the frames of 2 a second. */
+  prompt: { prompt: Message[]; videos: { frames: RgbImage[]; fps: number }[] }
+  /** The right reply. */
+  completion: string
   frames: RgbImage[]
   /** What it does, in order. */
   actions: ShapeAction[]
@@ -110,15 +117,24 @@ function filmed({ start, acts }: Plan): ShapeClip {
     Array.from({ length: ACT }, (_, f) => frame(acts[i - 1]?.after ?? start, after, action, (f + 0.5) / ACT)),
   )
   const actions = acts.map(({ action }) => action)
+  const frame_cnts = acts.map(() => ACT)
+  const taken = sampleVideo(frames.length, CLIP_RATE, { fps: SEEN_RATE, frame_cnts }).map(f => frames[f]!)
+  const { colour, shape } = start
   return {
+    prompt: { prompt: [{ role: 'user', content: ACTION_QUESTION }], videos: [{ frames: taken, fps: SEEN_RATE }] },
+    completion: actionReply(`The ${colour} ${shape}`, actions),
     frames,
     actions,
-    frame_cnts: acts.map(() => ACT),
-    colour: start.colour,
-    shape: start.shape,
+    frame_cnts,
+    colour,
+    shape,
     answer: numbered(actions),
   }
 }
+
+/** `<think>The red circle does grow, then blink.</think>` and the answer. */
+export const actionReply = (who: string, actions: readonly string[]): string =>
+  `<think>${who} does ${actions.join(', then ')}.</think>\n<answer>${numbered(actions)}</answer>`
 
 /** Part of the way from one state to the next. */
 function frame(from: State, to: State, action: ShapeAction, part: number): RgbImage {

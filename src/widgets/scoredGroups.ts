@@ -21,16 +21,18 @@ export function scoredGroups({ batch, scores }: Scored, names: readonly string[]
   return groups
 }
 
-/** A picture stands beside the one that its prompt holds, if that is a picture with an instruction. */
+/** A picture that was drawn stands beside the one that its prompt holds; a text beside the pictures that it was drawn from. */
 function shown(prompt: unknown, completion: unknown): Pick<Sample, 'prompt' | 'completion' | 'images'> {
-  if (!isPixels(completion)) return { prompt: textOf(prompt), completion: textOf(completion) }
-  const { image, prompt: instruction } = prompt as { image?: unknown; prompt?: unknown }
-  const images = isPixels(image) ? [image, completion] : [completion]
-  return { prompt: textOf(instruction ?? prompt), completion: '', images }
+  const { image, images = [image], prompt: instruction = prompt } = (prompt ?? {}) as Record<string, unknown>
+  const seen = (Array.isArray(images) ? images : []).filter(isPixels)
+  if (isPixels(completion)) return { prompt: textOf(instruction), completion: '', images: [...seen, completion] }
+  return { prompt: textOf(instruction), completion: textOf(completion), ...(seen.length > 0 && { images: seen }) }
 }
 
-/** Text as it is, of a conversation the last message. */
+/** Text as it is, of a conversation the last message, with marks for its pictures. */
 function textOf(value: unknown): string {
   const message = Array.isArray(value) ? (value.at(-1) as { content?: unknown } | undefined) : undefined
-  return plainText(message?.content ?? value)
+  const content = message?.content ?? value
+  if (!Array.isArray(content)) return plainText(content)
+  return content.map(({ type, text }: { type?: string; text?: string }) => text ?? `<${type}>`).join('')
 }

@@ -18,6 +18,10 @@ const SHORT: Record<string, string[]> = {
   arithmetic_grpo: ['num_generations=2', 'max_completion_length=3'],
   arithmetic_srpo: ['num_generations=2', 'max_completion_length=3'],
   gsm8k_grpo: ['num_generations=2', 'max_completion_length=3'],
+  qwen25vl_video_grpo: ['grpo_sample_size=2', 'generation_max_length=3'],
+  mathvista_grpo: ['num_generations=2', 'max_completion_length=3'],
+  moderation_sft: [],
+  moderation_grpo: ['num_generations=2', 'max_completion_length=3'],
   kontext_edits: ['num_generations=2', 'generation_kwargs={ num_inference_steps: 2, sde_window: [0, 1] }'],
 }
 
@@ -33,6 +37,8 @@ describe('rewardlab train', () => {
       const args = ['max_steps=1', 'report_to=tensorboard', 'per_device_train_batch_size=2', 'per_device_eval_batch_size=2', ...SHORT[name]!] // prettier-ignore
       const sets = ['dataset.size=20', 'eval_dataset={ limit: 2, size: 20, name: arithmetic }', `output_dir=${output}`]
       if (name === 'kontext_edits') sets[1] = 'eval_dataset={ limit: 1, size: 20, name: editScenes }'
+      if (/^(qwen|math|mod)/.test(name)) sets[1] = 'eval_dataset.limit=2'
+      if (name === 'moderation_grpo') sets.push('model=data/models/tiny-llava')
       if (name === 'preference_dpo') sets[1] = 'eval_dataset={ limit: 2, size: 20, name: arithmeticPairs }'
       const all = [...sets, ...args.map(arg => `args.${arg}`)].flatMap(set => ['--set', set])
       const plain = { REWARDLAB_BACKEND: 'cpu' } // nothing to compile

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mathVista, readImage } from '../../src/datasets/index.js'
+import { mathVista, mathVistaPrompts, readImage } from '../../src/datasets/index.js'
 import { fixture } from '../models/fixture.js'
 
 describe('mathVista', () => {
@@ -45,7 +45,11 @@ describe('mathVista', () => {
         ['2', 'Yes', ['Yes', 'No']],
       ],
     )
-    assert.deepEqual(await readImage(rows[1]!.image as Buffer), { width: 2, height: 1, data: Uint8ClampedArray.of(255, 0, 0, 0, 0, 255) }) // prettier-ignore
+    const picture = { width: 2, height: 1, data: Uint8ClampedArray.of(255, 0, 0, 0, 0, 255) }
+    assert.deepEqual(await readImage(rows[1]!.image as Buffer), picture)
+    const { prompt, answer } = mathVistaPrompts(rows)[1]!
+    assert.deepEqual(prompt.prompt, [{ role: 'user', content: rows[1]!.prompt }])
+    assert.deepEqual([answer, prompt.where, await prompt.open()], ['Yes', 'mathVista, problem 2', { images: [picture], videos: [] }]) // prettier-ignore
   })
 
   it('names the problem and the field', async () => {
