@@ -18,8 +18,10 @@ import { astype, dynamicUpdateSlice, mapTensors, scan, typeOf, type TensorTree }
 import type { CausalModel, Features, KeyValueCache, ModelOptions, TokenInput } from './causalModel.js'
 import type { DecoderConfig } from './decoderConfig.js'
 
-/** What tells one decoder from another. */
-export interface Decoder<Layer> {
+/** What tells one decoder from another.
+ *
+ * `Outer` are the weights around the layers, but for embedding and head. */
+export interface Decoder<Layer, Outer = Normed> {
   /** The class in Hugging Face's `architectures`. */
   architecture: string
   config: DecoderConfig
@@ -27,10 +29,14 @@ export interface Decoder<Layer> {
   prefix?: string
   /** Leaves of one layer's weights, below `model.layers.*`, and their shapes. */
   layerShapes: Record<string, number[]>
+  /** Leaves around the layers but for the head, below the prefix: the embedding first. Default: it and a norm. */
+  outerShapes?: Record<string, number[]>
   /** One layer, x [B, T, C] → [B, T, C]. */
   layer(x: tf.Tensor, weights: Layer, rotary: Rotary, attend: Attend): tf.Tensor
-  /** The norm before the head. */
-  norm(x: tf.Tensor, weight: tf.Tensor): tf.Tensor
+  /** What the first layer takes, of embeddings [B, T, E] and positions [B or 1, T]. Default: the embeddings. */
+  enter?(x: tf.Tensor, weights: Outer, positions: tf.Tensor): tf.Tensor
+  /** What the head takes, of what the last layer gives [B, T, C]: a norm. */
+  finish(x: tf.Tensor, weights: Outer): tf.Tensor
   /** Factor of the embeddings. Default 1. */
   embeddingScale?: number
   /** Factor of the products of queries and keys. Default 1/√D. */
@@ -57,18 +63,22 @@ export type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor
 /** The same within the layer's window. */
 type WindowedAttend = (...args: [...Parameters<Attend>, window: Pick<AttentionMask, 'window'>]) => tf.Tensor
 
-/** The weight tree. */
+/** The weight tree, beside `Outer`. */
 interface DecoderWeights {
-  embed_tokens: { weight: tf.Tensor } // [V, C]
+  embed_tokens: { weight: tf.Tensor } // [V, E]; E is C, if nothing is said of entering
   layers: TensorTree // each tensor [L, …]
+  lm_head?: Linear // [V, E]; absent if tied to the embedding
+}
+
+/** The weights between layers and head of most decoders. */
+interface Normed {
   norm: { weight: tf.Tensor } // [C]
-  lm_head?: Linear // [V, C]; absent if tied to the embedding
 }
 
 /** A causal language model of embedding, layers of one structure, norm and head; layers may differ in how far they see and in their
  * rotary embedding. Computes in the type of its weights; norms, angles, softmax and logits in f32. */
-export function decoder<Layer>(
-  parts: Decoder<Layer>,
+export function decoder<Layer, Outer = Normed>(
+  parts: Decoder<Layer, Outer>,
   { gradient_checkpointing = true }: ModelOptions = {},
 ): CausalModel {
   const { config, attentionScale: scale, embeddingScale, softcap, mrope_section: sections } = parts
@@ -77,14 +87,16 @@ export function decoder<Layer>(
   const slides = Array.from({ length: L }, (_, i) => config.layer_types?.[i] === 'sliding_attention')
   const mixed = new Set(slides).size > 1
 
-  const weightsOf = (tree: TensorTree) => tree as unknown as DecoderWeights
-  const finish = (w: DecoderWeights, x: tf.Tensor) => parts.norm(x, w.norm.weight) // [B, T, C]
+  type Weights = DecoderWeights & Outer
+  const weightsOf = (tree: TensorTree) => tree as unknown as Weights
 
-  function embed(w: DecoderWeights, ids: tf.Tensor, features?: Features): tf.Tensor {
-    const tokens = tf.gather(w.embed_tokens.weight, ids) // [B, T, C]
+  function embed(w: Weights, ids: tf.Tensor, positions: tf.Tensor, features?: Features): tf.Tensor {
+    const tokens = tf.gather(w.embed_tokens.weight, ids) // [B, T, E]
     const x = embeddingScale === undefined ? tokens : tf.mul(tokens, astype(tf.scalar(embeddingScale), typeOf(tokens)))
-    if (!features) return x
-    return tf.where(tf.cast(tf.expandDims(features.there, 2), 'bool'), astype(features.values, typeOf(x)), x)
+    const seen = features
+      ? tf.where(tf.cast(tf.expandDims(features.there, 2), 'bool'), astype(features.values, typeOf(x)), x)
+      : x
+    return parts.enter ? parts.enter(seen, w, positions) : seen // [B, T, C]
   }
 
   function anglesOf(angles: (rope: Rope) => Rotary): Angles {
@@ -105,7 +117,7 @@ export function decoder<Layer>(
    * @param attend attention of queries, keys and values as a layer gives them, within the layer's window
    * @param keep what to keep of a layer's keys and values, each [B, K, T, D] */
   function through<Kept extends KeyValueCache | null>(
-    w: DecoderWeights,
+    w: Weights,
     { input_ids, position_ids, features }: Omit<TokenInput, 'attention_mask'>,
     attend: WindowedAttend,
     keep: (keys: tf.Tensor, values: tf.Tensor) => Kept,
@@ -127,8 +139,8 @@ export function decoder<Layer>(
       return [next, kept]
     }
     const each = { layer: w.layers, ...(mixed ? { sliding: tf.tensor1d(slides, 'bool') } : {}) }
-    const [last, kept] = scan(body, embed(w, input_ids, features), each, { remat })
-    return { hidden: finish(w, last), kept }
+    const [last, kept] = scan(body, embed(w, input_ids, positions, features), each, { remat })
+    return { hidden: parts.finish(last, w), kept }
   }
 
   /** Rows in which each token attends to what stands before it. */
@@ -146,7 +158,7 @@ export function decoder<Layer>(
 
   return {
     architecture: parts.architecture,
-    parameters: decoderParameters(config, parts.layerShapes, parts.prefix),
+    parameters: decoderParameters(parts),
     ignored: /rotary_emb\.inv_freq$|^lm_head\.weight$/,
     layers: L,
     vocabulary: config.vocab_size,
@@ -228,9 +240,9 @@ export function decoder<Layer>(
             return groupAttention(q, prompts[i]!, { keys, values }, mask, { scale })
           })
         },
-        embed(w, input_ids),
+        embed(w, input_ids, position_ids),
       )
-      return { hidden: finish(w, last), caches: written }
+      return { hidden: parts.finish(last, w), caches: written }
     },
   }
 }
@@ -305,18 +317,20 @@ export function layerShapes(
   return headNorms ? { ...shapes, 'self_attn.q_norm.weight': [D], 'self_attn.k_norm.weight': [D] } : shapes
 }
 
-function decoderParameters(config: DecoderConfig, layer: Record<string, number[]>, prefix = 'model'): Parameter[] {
+function decoderParameters({ config, layerShapes, outerShapes, prefix = 'model' }: Decoder<never, never>): Parameter[] {
   const { vocab_size: V, hidden_size: C, num_hidden_layers: layers, tie_word_embeddings } = config
-  const stacked = Object.entries(layer).map(([name, shape]) => ({
+  const [embedding, ...others] = Object.entries(outerShapes ?? { 'embed_tokens.weight': [V, C], 'norm.weight': [C] })
+  const outer = ([path, shape]: [string, number[]]) => ({ name: `${prefix}.${path}`, path, shape })
+  const stacked = Object.entries(layerShapes).map(([name, shape]) => ({
     name: `${prefix}.layers.*.${name}`,
     path: `layers.${name}`,
     shape,
     layers,
   }))
   return [
-    { name: `${prefix}.embed_tokens.weight`, path: 'embed_tokens.weight', shape: [V, C] },
+    outer(embedding!),
     ...stacked,
-    { name: `${prefix}.norm.weight`, path: 'norm.weight', shape: [C] },
-    ...(tie_word_embeddings ? [] : [{ name: 'lm_head.weight', path: 'lm_head.weight', shape: [V, C] }]),
+    ...others.map(outer),
+    ...(tie_word_embeddings ? [] : [{ name: 'lm_head.weight', path: 'lm_head.weight', shape: embedding![1] }]),
   ]
 }

@@ -90,7 +90,7 @@ export function gemma3(config: Gemma3Config, options?: ModelOptions, prefix?: st
         'pre_feedforward_layernorm.weight': [C],
         'post_feedforward_layernorm.weight': [C],
       },
-      norm,
+      finish: (x, w) => norm(x, w.norm.weight),
       embeddingScale: Math.sqrt(C),
       attentionScale: config.query_pre_attn_scalar ** -0.5,
       slidingRope: { theta: config.rope_local_base_freq },

@@ -49,6 +49,7 @@ export {
   type Adapter,
   type LoraConfig,
 } from './lora.js'
+export { opt, optConfig, type OptConfig } from './opt.js'
 export { initQwen2, qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 export { qwen25Vl, qwen25VlConfig, type Qwen25VlConfig } from './qwen25vl.js'
 export { qwen3, qwen3Config, type Qwen3Config } from './qwen3.js'

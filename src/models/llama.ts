@@ -75,7 +75,7 @@ export function llamaParts(
       ...layerShapes(config, { biases, headNorms }),
       'post_attention_layernorm.weight': [C],
     },
-    norm,
+    finish: (x, w) => norm(x, w.norm.weight),
     layer(x, w, rotary, attend) {
       const normed = norm(x, w.input_layernorm.weight)
       const mid = tf.add(x, selfAttention(normed, w.self_attn, headSize(config), norm, rotary, attend)) // [B, T, C]

@@ -17,6 +17,7 @@ import { gemma3, gemma3Config } from './gemma3.js'
 import { gemma3Vl, gemma3VlConfig } from './gemma3Vl.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { llava, llavaConfig } from './llava.js'
+import { opt, optConfig } from './opt.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 import { qwen25Vl, qwen25VlConfig } from './qwen25vl.js'
 import { qwen3, qwen3Config } from './qwen3.js'
@@ -81,6 +82,8 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
       return llava(llavaConfig(fields), options)
     case 'mistral':
       return mistral(mistralConfig(fields), options)
+    case 'opt':
+      return opt(optConfig(fields), options)
     case 'qwen2':
       return qwen2(qwen2Config(fields), options)
     case 'qwen2_5_vl':
@@ -92,7 +95,7 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
   }
 }
 
-const MODEL_TYPES = '"gemma3", "gemma3_text", "llama", "llava", "mistral", "qwen2", "qwen2_5_vl" or "qwen3"'
+const MODEL_TYPES = '"gemma3", "gemma3_text", "llama", "llava", "mistral", "opt", "qwen2", "qwen2_5_vl" or "qwen3"'
 
 /** Classes that {@link loadCausalModel} reads. */
 export const CAUSAL_CLASSES = [
@@ -101,6 +104,7 @@ export const CAUSAL_CLASSES = [
   'LlamaForCausalLM',
   'LlavaForConditionalGeneration',
   'MistralForCausalLM',
+  'OPTForCausalLM',
   'Qwen2ForCausalLM',
   'Qwen2_5_VLForConditionalGeneration',
   'Qwen3ForCausalLM',

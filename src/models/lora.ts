@@ -243,7 +243,7 @@ function targetsOf(model: Base, { target_modules, use_dora }: LoraConfig, where 
     throw new Error(
       `${where}: use_dora is true, which adapters of language models can be, not of ${model.architecture}.`,
     )
-  const isTable = (name: string) => /(embed_tokens|embedding|shared)\.weight$/.test(name)
+  const isTable = (name: string) => /(embed_tokens|embed_positions|embedding|shared)\.weight$/.test(name)
   const linear = model.parameters.filter(({ name, shape }) => shape.length === 2 && !isTable(name))
   const module = (p: Parameter) => p.name.replace(/\.weight$/, '')
   const matches = (name: string): boolean => {
