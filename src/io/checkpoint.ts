@@ -35,6 +35,8 @@ export interface Parameter {
   shape: number[]
   /** What `*` counts up to, where it is not what the whole model's layers are: a model may have several stacks. */
   layers?: number
+  /** What `*` counts by, from 0: some weights are those of each so many-th layer. Default 1. */
+  step?: number
 }
 
 /** How floating-point weights are kept on the device. */
@@ -209,12 +211,12 @@ function checkNames(
     throw new Error(`${source.path}: ${problems.join('; ')}. Use the config.json that belongs to these weights.`)
 }
 
-function expand({ name, layers: own }: Parameter, layers: number | undefined): string[] {
+function expand({ name, layers: own, step = 1 }: Parameter, layers: number | undefined): string[] {
   if (!name.includes('*')) return [name]
   const length = own ?? layers
   if (length !== undefined && length > MOST_LAYERS) throw new Error(`${name}: ${length} layers, needed at most ${MOST_LAYERS}.`) // prettier-ignore
   if (length === undefined) throw new Error(`${name}: nobody says how many layers "*" stands for. Give \`layers\`.`)
-  return Array.from({ length }, (_, i) => name.replace('*', String(i)))
+  return Array.from({ length }, (_, i) => name.replace('*', String(i * step)))
 }
 
 async function openShards(dir: string, index: string): Promise<TensorSource> {

@@ -27,8 +27,9 @@ export interface Picture {
 
 /** Prepares pictures for a model, and says which tokens stand for them. */
 export interface VisionProcessor {
-  /** What a chat template writes where a picture or a video stands. */
-  marks: { image: string; video?: string }
+  /** What a chat template writes where a picture or a video stands. Without one for images, a text has one at most, whose tokens come before all
+   * others, also those that begin a text. */
+  marks: { image?: string; video?: string }
   image(image: RgbImage): Picture
   /** @returns also `second_per_grid_ts`, the time between two patches */
   video?(video: Video): Picture & { seconds: number }

@@ -7,6 +7,7 @@ export {
   type ClipTextConfig,
   type ClipVisionConfig,
 } from './clip.js'
+export { blip2, blip2Config, type Blip2Config } from './blip2.js'
 export { clipModel, clipModelConfig, type ClipModelConfig } from './clipModel.js'
 export { causalForward } from './causalForward.js'
 export type { CausalModel, DecodeStep, Features, KeyValueCache, TokenInput } from './causalModel.js'

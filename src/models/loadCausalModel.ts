@@ -12,6 +12,7 @@ import {
   type ElementType,
   type TensorTree,
 } from '../xla/index.js'
+import { blip2, blip2Config } from './blip2.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
 import { gemma3, gemma3Config } from './gemma3.js'
 import { gemma3Vl, gemma3VlConfig } from './gemma3Vl.js'
@@ -65,13 +66,16 @@ function zeroWeights(
   return treeOf(leaves)
 }
 
-/** What bitsandbytes quantises: linear layers, and not the head. */
-export const layerMatrix = ({ name, shape }: Parameter) => name.includes('*') && shape.length === 2
+/** What bitsandbytes quantises: linear layers, and not the head, nor the Q-Former, which transformers keeps in float32. */
+export const layerMatrix = ({ name, shape }: Parameter) =>
+  name.includes('*') && shape.length === 2 && !name.startsWith('qformer.')
 
 /** A model by its config.json, without weights.
  * @throws Error naming file and field */
 export function causalModel(fields: Fields, options: ModelOptions = {}): CausalModel {
   switch (fields.get('model_type')) {
+    case 'blip-2':
+      return blip2(blip2Config(fields), options)
     case 'gemma3':
       return gemma3Vl(gemma3VlConfig(fields), options)
     case 'gemma3_text':
@@ -95,10 +99,12 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
   }
 }
 
-const MODEL_TYPES = '"gemma3", "gemma3_text", "llama", "llava", "mistral", "opt", "qwen2", "qwen2_5_vl" or "qwen3"'
+const MODEL_TYPES =
+  '"blip-2", "gemma3", "gemma3_text", "llama", "llava", "mistral", "opt", "qwen2", "qwen2_5_vl" or "qwen3"'
 
 /** Classes that {@link loadCausalModel} reads. */
 export const CAUSAL_CLASSES = [
+  'Blip2ForConditionalGeneration',
   'Gemma3ForCausalLM',
   'Gemma3ForConditionalGeneration',
   'LlamaForCausalLM',

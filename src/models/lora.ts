@@ -272,11 +272,11 @@ function adapterParameters(model: Base, targets: readonly Parameter[], { r, use_
     const [out, size] = shape as [number, number]
     const at = (text: string, matrix: string) => text.replace(/weight$/, matrix)
     const stored = `${model.part ?? 'base_model.model'}.${name}`
-    const layers = layersOf(model, target)
+    const stack = { layers: layersOf(model, target), step: target.step }
     return [
-      { path: at(path, 'lora_A'), name: at(stored, 'lora_A.weight'), shape: [r, size], layers },
-      { path: at(path, 'lora_B'), name: at(stored, 'lora_B.weight'), shape: [out, r], layers },
-      ...(use_dora ? [{ path: at(path, MAGNITUDE), name: at(stored, MAGNITUDE), shape: [out], layers }] : []),
+      { path: at(path, 'lora_A'), name: at(stored, 'lora_A.weight'), shape: [r, size], ...stack },
+      { path: at(path, 'lora_B'), name: at(stored, 'lora_B.weight'), shape: [out, r], ...stack },
+      ...(use_dora ? [{ path: at(path, MAGNITUDE), name: at(stored, MAGNITUDE), shape: [out], ...stack }] : []),
     ]
   })
 }
@@ -289,7 +289,9 @@ const wholeParameters = (model: Base, parameters: readonly Parameter[]): Paramet
 function modulesOf(model: Base, parameter: Parameter): string[] {
   const layers = layersOf(model, parameter)
   const module = parameter.name.replace(/\.\w+$/, '')
-  return layers === undefined ? [module] : Array.from({ length: layers }, (_, l) => module.replace('*', String(l)))
+  return layers === undefined
+    ? [module]
+    : Array.from({ length: layers }, (_, l) => module.replace('*', String(l * (parameter.step ?? 1))))
 }
 
 /** Parameters of the modules that PEFT's modules_to_save names: by the ends of their names, with all that is in them.

@@ -105,13 +105,14 @@ export function featuresOf(vision: Vision, weights: TensorTree, { patches, units
   return { values, there, ...(blocks && { blocks: tf.clone(blocks) }) }
 }
 
-/** The tower, and what connects it with the language model, such as Qwen's merger. */
+/** The tower, and what connects it with the language model, such as Qwen's merger and BLIP-2's Q-Former. */
 export type VisionPart = 'vision_tower' | 'mm_projector'
 
 /** Which of them a weight belongs to; undefined for the language model's.
  * @param path in the weight tree, where what sees lies under `visual` */
 export function visionPartOf(path: string): VisionPart | undefined {
-  if (/^visual\.(merger|multi_modal_projector)\./.test(path)) return 'mm_projector'
+  if (/^visual\.(merger|multi_modal_projector|query_tokens|qformer|language_projection)\b/.test(path))
+    return 'mm_projector'
   return path.startsWith('visual.') ? 'vision_tower' : undefined
 }
 

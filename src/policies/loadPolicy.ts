@@ -85,11 +85,14 @@ function moved(tree: TensorTree, mesh: Mesh, rule: WeightRule): TensorTree {
   return there
 }
 
-/** Tokens that end a completion, and the one that pads: generation_config.json, else config.json, else the tokenizer. */
+/** Tokens that end a completion, and the one that pads: generation_config.json, else config.json, there perhaps its text_config (BLIP-2), else the
+ * tokenizer. */
 async function endTokens(dir: string, tokenizer: Tokenizer): Promise<{ stop: number[]; pad: number }> {
   const generation = await readJson(join(dir, 'generation_config.json'), { optional: true })
   const config = await readJson(join(dir, 'config.json'))
-  const first = (name: 'eos_token_id' | 'pad_token_id'): unknown => generation[name] ?? config[name] ?? tokenizer[name]
+  const text = (config['text_config'] ?? {}) as Record<string, unknown>
+  const first = (name: 'eos_token_id' | 'pad_token_id'): unknown =>
+    generation[name] ?? config[name] ?? text[name] ?? tokenizer[name]
   const stop = [first('eos_token_id')].flat().filter(id => typeof id === 'number')
   if (stop.length === 0)
     throw new Error(

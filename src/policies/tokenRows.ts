@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Message, MixedMessage, Tokenizer } from '../io/tokenizer.js'
 import type { EncodeOptions } from './policy.js'
-import { checkMarks, expanded, inParts, isVisionPrompt, marked, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
+import { checkMarks, expanded, inParts, isVisionPrompt, leading, marked, type Pictures, type SightRows, type VisionPrompt } from './visionPrompts.js' // prettier-ignore
 
 /** Text as it stands, or a conversation that goes through the chat template; with pictures, for a model that sees. */
 export type Prompt = TextPrompt | VisionPrompt
@@ -37,8 +37,10 @@ export function promptTokens(tokenizer: Tokenizer, prompt: Prompt, pictures?: Pi
 /** @param plain whether it is no conversation: a template writes special tokens itself, but where pictures are, those that begin a text are added
  * unless it did (transformers' processors) */
 function encoded(tokenizer: Tokenizer, text: string, pictures: Pictures | undefined, plain: boolean): number[] {
+  if (!pictures) return tokenizer.encode(text, { specials: plain })
   const begun = tokenizer.bos_token !== undefined && text.startsWith(tokenizer.bos_token)
-  return tokenizer.encode(pictures ? expanded(text, pictures) : text, { specials: plain || (!!pictures && !begun) })
+  const before = tokenizer.encode(leading(pictures), { specials: false })
+  return [...before, ...tokenizer.encode(expanded(text, pictures), { specials: plain || !begun })]
 }
 
 /** A row's tokens as TRL makes them, and which of them are to be learnt: what follows the prompt, from the token on in which prompt and row differ. */
@@ -52,7 +54,8 @@ export function rowTokens(
 ): Counted {
   const given = isVisionPrompt(prompt) ? marked(prompt) : prompt
   const learnt = (ids: number[]) => {
-    const all = completion_only_loss === false || given.length === 0
+    const empty = given.length === 0 && !(pictures && leading(pictures))
+    const all = completion_only_loss === false || empty
     const start = all ? 0 : commonPrefix(promptTokens(tokenizer, prompt, pictures, where), ids)
     return { ids, counts: ids.map((_, i) => i >= start) }
   }

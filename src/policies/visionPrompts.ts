@@ -101,12 +101,20 @@ export function expanded(text: string, { images, videos, marks }: Pictures): str
   return replaced(replaced(text, marks.image, images), marks.video, videos)
 }
 
-/** @throws Error if a prompt's text has more or fewer marks than pictures */
+/** What stands before a text and the tokens that begin it: the picture of a model without marks. */
+export const leading = ({ images, marks }: Pictures): string =>
+  marks.image === undefined ? (images[0]?.text ?? '') : ''
+
+/** @throws Error if a prompt's text has more or fewer marks than pictures, or for two pictures of a model without marks */
 export function checkMarks(text: string, { images, videos, marks }: Pictures, where: string): void {
+  if (marks.image === undefined && images.length > 1)
+    throw new Error(
+      `${where} has ${images.length} images, and the model takes one, before the text. Leave the others out.`,
+    )
   const kinds = [
     { mark: marks.image, what: 'images', pictures: images },
     { mark: marks.video, what: 'videos', pictures: videos },
-  ]
+  ].filter(({ mark }) => mark !== undefined)
   for (const { mark, what, pictures } of kinds) {
     const found = partsAt(text, mark).length - 1
     if (found !== pictures.length)
