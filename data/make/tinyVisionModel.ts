@@ -114,10 +114,13 @@ async function describe(out: string, recipe: Recipe): Promise<void> {
     model_max_length: CONTEXT,
     clean_up_tokenization_spaces: false,
     ...tokenizer,
-    chat_template,
   })
+  await writeFile(join(out, 'chat_template.jinja'), chat_template) // where processors look for it
   await write(out, 'processor_config.json', processor)
-  await write(out, 'config.json', { ...config(id), torch_dtype: 'float32', eos_token_id: vocabulary - 1, pad_token_id: vocabulary - specials.length }) // prettier-ignore
+  const described = config(id)
+  const ends = { bos_token_id: null, eos_token_id: vocabulary - 1, pad_token_id: vocabulary - specials.length }
+  const text_config = { ...described.text_config, ...ends }
+  await write(out, 'config.json', { ...described, text_config, torch_dtype: 'float32', ...ends })
 }
 
 async function write(out: string, name: string, content: object): Promise<void> {

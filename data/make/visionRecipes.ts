@@ -25,7 +25,7 @@ export interface Recipe {
   /** The last ids of the vocabulary; the first pads, the last ends a turn. */
   specials: string[]
   /** config.json, given the ids of special tokens. */
-  config: (id: (special: string) => number) => object
+  config: (id: (special: string) => number) => { text_config: object }
   processor: object
   chat_template: string
   /** Of tokenizer_config.json, besides what all have. */
