@@ -30,7 +30,8 @@ export interface VisionProcessor {
   /** What a chat template writes where a picture or a video stands. Without one for images, a text has one at most, whose tokens come before all
    * others, also those that begin a text. */
   marks: { image?: string; video?: string }
-  image(image: RgbImage): Picture
+  /** @param among how many its prompt has: some models see one alone in more detail. Default 1 */
+  image(image: RgbImage, among?: number): Picture
   /** @returns also `second_per_grid_ts`, the time between two patches */
   video?(video: Video): Picture & { seconds: number }
 }

@@ -18,6 +18,7 @@ import { gemma3, gemma3Config } from './gemma3.js'
 import { gemma3Vl, gemma3VlConfig } from './gemma3Vl.js'
 import { llama, llamaConfig, mistral, mistralConfig } from './llama.js'
 import { llava, llavaConfig } from './llava.js'
+import { llavaOnevision, llavaOnevisionConfig } from './llavaOnevision.js'
 import { opt, optConfig } from './opt.js'
 import { qwen2, qwen2Config } from './qwen2.js'
 import { qwen25Vl, qwen25VlConfig } from './qwen25vl.js'
@@ -84,6 +85,8 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
       return llama(llamaConfig(fields), options)
     case 'llava':
       return llava(llavaConfig(fields), options)
+    case 'llava_onevision':
+      return llavaOnevision(llavaOnevisionConfig(fields), options)
     case 'mistral':
       return mistral(mistralConfig(fields), options)
     case 'opt':
@@ -100,7 +103,7 @@ export function causalModel(fields: Fields, options: ModelOptions = {}): CausalM
 }
 
 const MODEL_TYPES =
-  '"blip-2", "gemma3", "gemma3_text", "llama", "llava", "mistral", "opt", "qwen2", "qwen2_5_vl" or "qwen3"'
+  '"blip-2", "gemma3", "gemma3_text", "llama", "llava", "llava_onevision", "mistral", "opt", "qwen2", "qwen2_5_vl" or "qwen3"'
 
 /** Classes that {@link loadCausalModel} reads. */
 export const CAUSAL_CLASSES = [
@@ -109,6 +112,7 @@ export const CAUSAL_CLASSES = [
   'Gemma3ForConditionalGeneration',
   'LlamaForCausalLM',
   'LlavaForConditionalGeneration',
+  'LlavaOnevisionForConditionalGeneration',
   'MistralForCausalLM',
   'OPTForCausalLM',
   'Qwen2ForCausalLM',

@@ -87,7 +87,7 @@ export function picturesOf(
   if (videos.length > 0 && !processor.video)
     throw new Error(`${where} has videos, and the model takes images alone. Give frames of them as images.`)
   return {
-    images: images.map(image => processor.image(image)),
+    images: images.map(image => processor.image(image, images.length)),
     videos: videos.map(video => processor.video!(video)),
     marks: processor.marks,
   }

