@@ -1,7 +1,6 @@
-import { access, copyFile, mkdir, writeFile } from 'node:fs/promises'
+import { access, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { readJson } from '../io/json.js'
 import { resolveConfig } from '../config.js'
 import { TOKENIZER_FILES, type Tokenizer } from '../io/tokenizer.js'
 import { PROCESSOR_FILES, type VisionProcessor } from '../io/visionProcessor.js'
@@ -340,8 +339,7 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     for (const file of [...TOKENIZER_FILES, ...PROCESSOR_FILES]) await copyIfThere(from, dir, file)
     if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, name)
     await copyIfThere(from, dir, 'generation_config.json')
-    const config = { ...(await readJson(join(from, 'config.json'))), torch_dtype: undefined, dtype: 'float32' }
-    await writeFile(join(dir, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
+    await writeFile(join(dir, 'config.json'), inFloat32(await readFile(join(from, 'config.json'), 'utf8')))
     await saveMerged(join(dir, 'model.safetensors'), this.#whole(this.weights), model, from)
   }
 
@@ -503,6 +501,12 @@ function checkSettings(s: typeof SAMPLE_DEFAULTS): void {
   check(s.repetition_penalty > 0, 'repetition_penalty', 'a number > 0; 1 is none')
   check(Array.isArray(s.stop_strings) && s.stop_strings.every(text => typeof text === 'string' && text !== ''), 'stop_strings', 'texts') // prettier-ignore
   check(Number.isInteger(s.seed), 'seed', 'an integer')
+}
+
+/** A config.json of weights in float32. Edited as text: transformers refuses some numbers that are written 1, not 1.0. */
+function inFloat32(json: string): string {
+  const typed = json.replace(/"(torch_)?dtype"\s*:\s*("[^"]*"|null)/g, '"dtype": "float32"')
+  return typed === json && !json.includes('"dtype"') ? json.replace('{', '{\n  "dtype": "float32",') : typed
 }
 
 async function copyIfThere(from: string, to: string, file: string): Promise<void> {

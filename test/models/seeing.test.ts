@@ -125,6 +125,8 @@ for (const { name, dir, prefix, tokens } of CASES)
       it('takes a text for messages of one part, and is saved with all that it has', async () => {
         const saved = await mkdtemp(join(tmpdir(), 'seeing-'))
         await policy.save(saved)
+        const configs = await Promise.all([saved, fixture(dir)].map(at => readFile(join(at, 'config.json'), 'utf8')))
+        assert.equal(configs[0], configs[1]) // 1.0 as it was
         const again = await loadPolicy(saved)
         const text = { prompt: [{ role: 'user', content: 'What is here?' }], images: [prompts[1]!.images![0]!] }
         const parts = { ...text, prompt: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'What is here?' }] }] } // prettier-ignore
