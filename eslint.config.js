@@ -58,7 +58,17 @@ function zoneOf(file) {
 }
 
 export default defineConfig(
-  globalIgnores(['dist/', '.venv/', '.tensorflow/', '.bench/', 'data/models/', 'runs/', 'figures/', 'test/fixtures/']),
+  globalIgnores([
+    'dist/',
+    '.venv/',
+    '.tensorflow/',
+    '.bench/',
+    'data/models/',
+    'runs/',
+    'figures/',
+    'test/fixtures/',
+    'test/fuzz/corpus/',
+  ]),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

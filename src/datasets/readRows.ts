@@ -100,7 +100,8 @@ function* json(content: Buffer): Generator<Row> {
 
 /** An empty field is an empty text. */
 function* table(content: Buffer, delimiter: string): Generator<Row> {
-  const parse = { delimiter, autoType: false }
-  for (const row of fromCSV(content.toString('utf8').replace(/^\uFEFF/, ''), parse).objects() as Row[])
+  const read = fromCSV(content.toString('utf8').replace(/^\uFEFF/, ''), { delimiter, autoType: false })
+  if (read.columnNames().includes('__proto__')) throw new Error('a column is called __proto__. Give it another name.')
+  for (const row of read.objects() as Row[])
     yield Object.fromEntries(Object.entries(row).map(([column, value]) => [column, value ?? '']))
 }
