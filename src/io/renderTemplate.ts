@@ -4,6 +4,7 @@ import { withinTime } from './withinTime.js'
 /** What a template may do: each step counts 500, each text that it makes its length, each list 16 an entry. A conversation of a thousand turns takes some
  * millions. */
 const MOST_WORK = 2 ** 29
+const MOST_DEPTH = 500 // of calls and parts within one another: V8 ends a process that has no stack left for compiling a pattern
 const SECONDS = 5
 
 /** What a chat template makes of some values. Templates are programs of whoever made the model: this one reaches nothing but the values, and ends.
@@ -25,9 +26,12 @@ const Base = Interpreter as unknown as new (environment: object) => Evaluator
 
 class Bounded extends Base {
   #work = 0
+  #depth = 0
 
   override evaluate(statement: unknown, environment: unknown): { value: unknown } {
+    if (++this.#depth > MOST_DEPTH) throw new Error('it does not end, or nests too deeply')
     const made = super.evaluate(statement, environment)
+    this.#depth--
     const { value } = made ?? {}
     this.#work += 500 + (typeof value === 'string' ? value.length : Array.isArray(value) ? 16 * value.length : 0)
     if (this.#work > MOST_WORK) throw new Error('it does not end, or makes too much')
