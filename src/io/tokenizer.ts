@@ -201,7 +201,7 @@ function guard(json: object, path: string): <T>(length: number, run: () => T) =>
   if (!hasPattern(json)) return (_, run) => run()
   return (length, run) =>
     withinTime(
-      5000 + Math.ceil(length / 10),
+      2000 + Math.ceil(length / 10),
       `${path}: a text of ${length} characters (a regular expression in the file?)`,
       run,
     )

@@ -11,7 +11,6 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
 import * as tf from '@tensorflow/tfjs-core'
 import { readExperiment } from '../../src/cli/experiment.js'
 import { readRows } from '../../src/datasets/index.js'
@@ -116,7 +115,8 @@ describe('hostile files', () => {
 
   describe('rows', () => {
     it('ends a line that does not', async () => {
-      const path = file('line.jsonl.gz', gzipSync(Buffer.alloc(101e6, 'x'), { level: 1 }))
+      const path = file('line.jsonl', '{')
+      truncateSync(path, 101e6)
       await assert.rejects(readRows(path), /line 1: more than 100000000 bytes, needed a JSON object a line/)
     })
 
@@ -147,7 +147,8 @@ describe('hostile files', () => {
       ['optimizer: sft\noptimizer: dpo', /no YAML: Map keys must be unique/],
       ['__proto__: {polluted: 1}', /unknown key "__proto__"/],
       ['optimizer: constructor', /optimizer is "constructor", needs one of/],
-      [`a: ${'['.repeat(1e5)}`, /no YAML: /],
+      [`a: ${'['.repeat(1e5)}`, /no YAML: nested more than 200 deep/],
+      [`a:\n  ${'- '.repeat(1e5)}`, /no YAML: nested more than 200 deep/],
       [`a: ${'x'.repeat(2 ** 20)}`, /needed at most 1048576/],
     ]
     for (const [text, message] of cases) await assert.rejects(readExperiment(file('a.yaml', text)), message)
@@ -167,13 +168,14 @@ describe('hostile files', () => {
       assert.throws(() => tokenizer.encode(`${'a'.repeat(40)}b`), /tokenizer\.json: a text of 41 characters \(a regular expression in the file\?\): not done after 2\.\d+ s, and was stopped/) // prettier-ignore
     })
 
-    const ends = /the chat template refused the messages: .*(does not end|at most a million|stopped|call stack)/
+    const ends = /the chat template refused the messages: .*(does not end|at most a million|stopped|not a function)/
     const loop = (n: number) => '{% for i in range(999999) %}'.repeat(n) + '{% endfor %}'.repeat(n)
     const doubled = (what: string) => `{% set ns = namespace(x=${what}) %}{% for i in range(64) %}{% set ns.x = ns.x + ns.x %}{% endfor %}` // prettier-ignore
     for (const template of [
       loop(3),
       doubled('"ab"'),
       doubled('[1]'),
+      '{%- macro f(x) -%}{{ f(x|replace("a", "b")) }}{%- endmacro -%}{{ f("a") }}',
       '{{ range(10**12) }}',
       '{{ "a\nb"|indent(300000000) }}',
     ])
