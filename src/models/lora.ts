@@ -183,7 +183,7 @@ export async function saveAdapter(
     inference_mode: true,
     lora_dropout: 0,
     ...config,
-    ...(whole.length > 0 && { modules_to_save: [...new Set(whole.flatMap(p => modulesOf(model, p)))] }),
+    ...(whole.length > 0 && { modules_to_save: outermost(whole.flatMap(p => modulesOf(model, p))) }),
   }
   if (model.part) {
     const fields = Object.entries(json).map(([key, value]) => [`${model.part}.${key}`, value] as const)
@@ -292,6 +292,12 @@ function modulesOf(model: Base, parameter: Parameter): string[] {
   return layers === undefined
     ? [module]
     : Array.from({ length: layers }, (_, l) => module.replace('*', String(l * (parameter.step ?? 1))))
+}
+
+/** Modules that lie in none of the others, each once: PEFT refuses one within another. */
+const outermost = (modules: readonly string[]): string[] => {
+  const all = [...new Set(modules)]
+  return all.filter(module => !all.some(other => module.startsWith(`${other}.`)))
 }
 
 /** Parameters of the modules that PEFT's modules_to_save names: by the ends of their names, with all that is in them.
