@@ -9,7 +9,9 @@ import type { Row } from './jsonl.js'
 export async function* decodeColumns(path: string): AsyncGenerator<Row[]> {
   if (path.endsWith('.parquet')) yield* parquet(path)
   else {
-    const table = tableFromIPC(readFileSync(path))
+    const bytes = readFileSync(path)
+    const table = tableFromIPC(bytes)
+    if (table.numRows > 8 * bytes.length) throw new Error(`${table.numRows} rows in ${bytes.length} bytes, needed a bit for each.`) // prettier-ignore
     for (let row = 0; row < table.numRows; row += AT_ONCE)
       yield Array.from({ length: Math.min(AT_ONCE, table.numRows - row) }, (_, i) => plain(table.get(row + i)) as Row)
   }
