@@ -34,3 +34,25 @@ export function numberOf(name: string, text: string): number {
   if (Number.isNaN(value)) throw new Error(`--${name} is "${text}", needed a number.`)
   return value
 }
+
+/** Does work that ends early at Ctrl-C, SIGTERM, or where the process that started this one with a channel has gone; the second time this process ends at once.
+ * @param work is given the signal, and what writes a line to stderr */
+export async function untilSignalled<T>(
+  work: (signal: AbortSignal, say: (text: string) => void) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController()
+  const say = (text: string) => void process.stderr.write(`${text}\n`)
+  const onSignal = () => {
+    if (stop.signal.aborted) process.exit(1)
+    say('\nstopping after this step; once more to leave at once')
+    stop.abort()
+  }
+  const signals = ['SIGINT', 'SIGTERM', 'disconnect'] as const
+  for (const signal of signals) process.on(signal, onSignal)
+  process.channel?.unref() // a listener keeps it open
+  try {
+    return await work(stop.signal, say)
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal)
+  }
+}

@@ -1,10 +1,10 @@
 import { requireOneOf } from '../config.js'
 import type { WeightType } from '../io/checkpoint.js'
 import { kontextConfigs, kontextPlans, type EstimateOptions } from '../models/index.js'
-import { memory, start } from '../xla/index.js'
+import { memory, onXla, platform, start } from '../xla/index.js'
 import { numberOf, parse, type Command, type Print } from './command.js'
 import { estimateTraining, type TrainingEstimate } from './estimateTraining.js'
-import { readExperiment, type ExperimentConfig } from './experiment.js'
+import { readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
 import { isPipeline } from './openPolicy.js'
 
 const GIB = 2 ** 30
@@ -17,7 +17,7 @@ Of a training config for a language model: weights, copies, optimizer, gradients
 data set. The update is compiled, nothing is allocated. What does not fit is refused, with the changes that would help most.
 Of a FluxKontextPipeline: what its weights, an adapter with AdamW, gradients with checkpointing and the autoencoder take, as it stands
 and with text features cached, tiles, and 4-bit blocks. The weights need not be there.
-  --memory GIB          of the device; default what it reports
+  --memory GIB          of the device; default what it reports, on a CPU what is free
   --json                print all parts, in bytes
 Of a config:
   --set a.b=VALUE       change a field; may be repeated
@@ -70,11 +70,43 @@ async function ofTraining(path: string, sets: readonly string[], room: number | 
   if (await isPipeline(experiment.config.model))
     throw new Error(`${path} trains a pipeline. Pass its directory: rewardlab estimate ${experiment.config.model}.`)
   const estimate = await estimateTraining(experiment)
-  const parts = Object.entries(estimate) as [keyof TrainingEstimate, number][]
+  const parts = partsOf(estimate)
   print(parts.map(([part, bytes]) => `${part.padEnd(12)}${inGib(bytes).padStart(12)}`).join('\n'), { memory: room, estimate }) // prettier-ignore
+  await requireRoom(path, sets, experiment, estimate, room)
+}
+
+/** Tells what a training would take, before any of it is allocated; nothing of pipelines, and on a stock backend.
+ * @param say takes a line
+ * @throws Error with the changes that would help most, if it does not fit */
+export async function checkMemory(
+  path: string,
+  sets: readonly string[],
+  experiment: Experiment,
+  say: (text: string) => void,
+): Promise<void> {
+  const room = await deviceMemory()
+  if (!onXla() || (await isPipeline(experiment.config.model))) return
+  const estimate = await estimateTraining(experiment).catch((error: Error) =>
+    say(`memory not estimated: ${error.message}`),
+  )
+  if (!estimate) return
+  const parts = partsOf(estimate).filter(([, bytes]) => bytes > 0).map(([part, bytes]) => `${part} ${inGib(bytes)}`) // prettier-ignore
+  say(`memory: ${parts.join(', ')}${room === null ? '' : ` of ${inGib(room)}`}`)
+  await requireRoom(path, sets, experiment, estimate, room)
+}
+
+const partsOf = (estimate: TrainingEstimate) => Object.entries(estimate) as [keyof TrainingEstimate, number][]
+
+async function requireRoom(
+  path: string,
+  sets: readonly string[],
+  { config }: Experiment,
+  estimate: TrainingEstimate,
+  room: number | null,
+): Promise<void> {
   if (room === null || estimate.total <= room) return
   const helps: { change: string[]; total: number }[] = []
-  for (const change of savings(experiment.config)) {
+  for (const change of savings(config)) {
     const { total } = await estimateTraining(await readExperiment(path, [...sets, ...change]))
     if (total < estimate.total) helps.push({ change, total })
   }
@@ -100,8 +132,8 @@ function savings({ adapter, quantization, dtype, gradient_checkpointing, args }:
 
 const inGib = (bytes: number): string => `${(bytes / GIB).toFixed(bytes < GIB ? 3 : 1)} GiB`
 
-/** Bytes of the first device; null where it does not say. */
+/** Bytes of the first device, on a CPU what this process may still take; null where nobody says. */
 async function deviceMemory(): Promise<number | null> {
   await start()
-  return memory()?.reported[0]?.limit ?? null
+  return memory()?.reported[0]?.limit ?? (platform()?.platform === 'cpu' ? process.availableMemory() : null)
 }

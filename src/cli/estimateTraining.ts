@@ -14,7 +14,7 @@ import {
 import type { Experiment, ExperimentConfig } from './experiment.js'
 import { readDataset, type DataRow } from './namedDatasets.js'
 import { tunedParts } from './openPolicy.js'
-import { startRun } from './train.js'
+import { startRun } from './startRun.js'
 
 /** Bytes on a device while a language model is trained. */
 export interface TrainingEstimate {

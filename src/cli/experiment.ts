@@ -13,6 +13,7 @@ import {
   withTrlNames,
   type DpoConfig,
 } from '../optimizers/index.js'
+import { WARNINGS } from '../optimizers/warnings.js'
 import { weighted, type WeightedRewards } from '../rewards/index.js'
 import type { ReportTo } from '../runs/index.js'
 import { loraDefaults } from '../models/index.js'
@@ -66,9 +67,20 @@ export interface LoopConfig {
   save_steps: number | null
   /** Keep the last so many checkpoints; null: all. */
   save_total_limit: number | null
+  /** A metric of the evaluation (`eval_` may be left out) by which checkpoints are ranked; null: none, or with `load_best_model_at_end` the loss. */
+  metric_for_best_model: string | null
+  /** null: unless its name ends with `loss`. */
+  greater_is_better: boolean | null
+  /** Leave the best checkpoint's weights in `model/`, not the last ones. */
+  load_best_model_at_end: boolean
+  /** What to do at a warning, by its kind: `warn` (default), `stop`, or `rollback` to a checkpoint before, from which the run goes on with other rows. */
+  on_warning: Readonly<Record<string, WarningAction>>
   /** `tensorboard`: write its event files into the run's folder. (transformers: more services, and a list.) */
   report_to: ReportTo
 }
+
+export type WarningAction = (typeof ACTIONS)[number]
+const ACTIONS = ['warn', 'stop', 'rollback'] as const
 
 /** The arguments of a method, every one filled in, and of the loop around it. */
 export type Args = Readonly<Record<string, unknown>> & LoopConfig & { seed: number }
@@ -97,6 +109,10 @@ export const loopDefaults: LoopConfig = {
   num_generations_eval: null,
   save_steps: 500,
   save_total_limit: null,
+  metric_for_best_model: null,
+  greater_is_better: null,
+  load_best_model_at_end: false,
+  on_warning: {},
   report_to: 'none',
 }
 
@@ -208,9 +224,26 @@ function resolveArgs(
   resolveConfig<Record<string, unknown>>(where, { ...defaults, ...loopDefaults }, given) // names and types
   const own = Object.entries(given).filter(([key]) => key in loopDefaults)
   const loop: LoopConfig = { ...loopDefaults, ...Object.fromEntries(own) }
-  const { report_to, ...numbers } = loop
-  for (const [key, value] of Object.entries(numbers)) if (value !== null) requireWhole(where, key, value, 1)
-  requireOneOf(where, 'report_to', report_to, ['none', 'tensorboard'])
+  for (const key of [
+    'eval_steps',
+    'per_device_eval_batch_size',
+    'num_generations_eval',
+    'save_steps',
+    'save_total_limit',
+  ] as const)
+    if (loop[key] !== null) requireWhole(where, key, loop[key], 1)
+  requireOneOf(where, 'report_to', loop.report_to, ['none', 'tensorboard'])
+  for (const [kind, action] of Object.entries(mappingOf(`${where}: on_warning`, loop.on_warning))) {
+    requireOneOf(where, 'on_warning', kind, WARNINGS)
+    requireOneOf(where, `on_warning.${kind}`, String(action), kind === 'disk' ? ['warn', 'stop'] : ACTIONS)
+  }
+  if (loop.load_best_model_at_end) loop.metric_for_best_model ??= 'loss' // as transformers
+  if (loop.metric_for_best_model !== null) {
+    loop.greater_is_better ??= !loop.metric_for_best_model.endsWith('loss')
+    const { eval_steps, save_steps } = loop
+    if (eval_steps === null || save_steps === null || save_steps % eval_steps !== 0)
+      throw new Error(`${where}: save_steps (${save_steps}) must be a multiple of eval_steps (${eval_steps}) with metric_for_best_model, so that what is saved was measured. Set both to ${eval_steps ?? save_steps ?? 100}.`) // prettier-ignore
+  }
   return { ...resolve(ownArgs(given), rewards), ...loop }
 }
 
@@ -218,7 +251,7 @@ function resolveArgs(
 export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(loopDefaults))
 
 /** Carries out `a.b=value`. */
-function assign(config: Record<string, unknown>, set: string): void {
+export function assign(config: Record<string, unknown>, set: string): void {
   const [, path, value] = /^([^=]+)=(.*)$/s.exec(set) ?? []
   if (path === undefined) throw new Error(`--set ${set}: needs FIELD=VALUE, for example args.max_steps=10.`)
   const keys = path.split('.')

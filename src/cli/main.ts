@@ -9,6 +9,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   forward: async () => (await import('./forward.js')).forwardCommand,
   generate: async () => (await import('./generate.js')).generateCommand,
   score: async () => (await import('./score.js')).scoreCommand,
+  sweep: async () => (await import('./sweep.js')).sweepCommand,
   train: async () => (await import('./train.js')).trainCommand,
 }
 

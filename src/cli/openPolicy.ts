@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { modelDirectory } from '../io/hub.js'
-import { loadKontextPolicy, loadPolicy, type Policy, type TunedParts } from '../policies/index.js'
+import { loadKontextPolicy, loadPolicy, type Policy, type SaveOptions, type TunedParts } from '../policies/index.js'
 import type { ExperimentConfig } from './experiment.js'
 
 /** A policy that can be written to a directory. */
 export interface StoredPolicy extends Policy {
   /** Tokens that the context has left behind a prompt, where outputs are tokens. */
   room?(prompt: unknown): Promise<number>
-  save(dir: string): Promise<void>
+  save(dir: string, options?: SaveOptions): Promise<void>
 }
 
 /** Whether a directory, or a model of the Hugging Face hub, is a pipeline, whose outputs are pictures, and no language model. */

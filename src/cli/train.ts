@@ -3,37 +3,34 @@ import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { isRgbImage, writePng } from '../io/images.js'
-import {
-  dpo,
-  grpo,
-  sft,
-  srpo,
-  type CompletionRow,
-  type PromptRow,
-  type Row,
-  type Run,
-  type TrainState,
-} from '../optimizers/index.js'
+import type { PromptRow, Row, Run, TrainState } from '../optimizers/index.js'
 import { rewardBatch } from '../optimizers/rollout.js'
-import { warnings } from '../optimizers/warnings.js'
-import type { Policy } from '../policies/index.js'
+import { RECENT } from '../optimizers/warnings.js'
+import { writeWhole } from '../plots/writeWhole.js'
 import {
   createRun,
+  bestCheckpoint,
+  hostCopy,
   latestCheckpoint,
   loadState,
   openRun,
-  saveState,
+  type Measured,
   type RunWriter,
   type StoredCheckpoint,
 } from '../runs/index.js'
-import { platform } from '../xla/index.js'
-import { parse, type Command } from './command.js'
+import { disposeTree, platform } from '../xla/index.js'
+import { checkpointing } from './checkpointing.js'
+import { parse, untilSignalled, type Command } from './command.js'
+import { checkMemory } from './estimate.js'
 import { evaluatePolicy, type Metric } from './evaluate.js'
-import { loopDefaults, ownArgs, readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
+import { loopDefaults, readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
 import { without } from './named.js'
 import { readDataset, usableRows, type DataRow } from './namedDatasets.js'
 import { openPolicy } from './openPolicy.js'
+import { progress, warningLine } from './progress.js'
+import { startRun } from './startRun.js'
 import { textTable } from './textTable.js'
+import { diskWarning, watch } from './watch.js'
 
 export interface TrainOptions {
   /** Replace a run that lies in output_dir. */
@@ -44,6 +41,8 @@ export interface TrainOptions {
   signal?: AbortSignal
   /** Called after each step. */
   onRow?: (row: Row, steps: number) => void
+  /** Told what seems wrong, each kind once. */
+  onWarning?: (text: string) => void
 }
 
 export interface TrainResult {
@@ -53,19 +52,23 @@ export interface TrainResult {
   /** Updates done, and asked for. */
   step: number
   steps: number
-  /** Of the last step. */
+  /** The step whose weights were kept: the last, or with `load_best_model_at_end` the best. */
+  kept: number
+  /** The warning that ended the run (`on_warning`), if one did. */
+  stopped: string | null
+  /** Of the step that was kept. */
   metrics: Row
-  /** Of the last evaluation, if there is an eval_dataset. */
+  /** Of that step, if this process evaluated it. */
   evaluation: Metric[]
   /** Rows of the data set that were left out (`bad_rows: skip`), and why. */
   skipped: string[]
 }
 
-/** Trains what a config says into its output_dir: config.yaml, metrics.jsonl, samples.jsonl, checkpoint-STEP/, model/.
+/** Trains what a config says into its output_dir: config.yaml, metrics.jsonl, samples.jsonl, checkpoint-STEP/, model/, result.json.
  * @throws Error if the folder exists, or holds a run of another config; or what a step threw, after the state before it was kept */
 export async function train(experiment: Experiment, options: TrainOptions = {}): Promise<TrainResult> {
   const { config } = experiment
-  const { output_dir, dataset, eval_dataset } = config
+  const { output_dir, dataset, eval_dataset, args } = config
   if (output_dir === null || dataset === null)
     throw new Error(`train: the config has no ${output_dir === null ? 'output_dir' : 'dataset'}, needed one.`)
   if (existsSync(output_dir) && !options.overwrite && !options.resume)
@@ -83,60 +86,135 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
       Number(config.args['max_completion_length'] ?? 1),
     )
     const reference = heldOut?.some(row => 'chosen' in row) ? policy.reference : policy.weights // taken before training
-    const run = startRun(policy, rows, experiment, from ? await loadState<TrainState>(from.dir) : undefined)
+    let run = startRun(policy, rows, experiment, from ? await loadState<TrainState>(from.dir) : undefined)
     const folder = createRun(basename(output_dir), { ...config, versions: versions() }, {
       dir: dirname(output_dir),
       existing: options.overwrite || (options.resume && from === null) ? 'replace' : options.resume ? 'append' : 'error',
       from,
-      report_to: config.args.report_to,
+      report_to: args.report_to,
     }) // prettier-ignore
-    const model = join(output_dir, 'model')
-    let evaluation: Metric[] = []
+    rmSync(join(output_dir, RESULT), { force: true }) // of an end that is none any more
+    const watched = watch(openRun(output_dir).rows as Row[], args.on_warning, options.onWarning ?? (() => {}))
+    let onDisk: ReturnType<typeof watched.see>
+    const checkpoints = checkpointing(folder, policy, from?.step ?? 0, args.save_total_limit, bytes => {
+      const warning = diskWarning(output_dir, bytes)
+      if (warning) onDisk = watched.see(warning)
+    })
+    const evaluations = new Map<number, Metric[]>()
     const evaluated = async (row: Row): Promise<Row> => {
-      const due = row.step === run.steps || row.step % (config.args.eval_steps ?? Infinity) === 0
+      const due = row.step === run.steps || row.step % (args.eval_steps ?? Infinity) === 0
       if (heldOut === null || !due) return row
-      evaluation = await evaluatePolicy(policy, reference, heldOut, experiment)
+      const evaluation = await evaluatePolicy(policy, reference, heldOut, experiment)
+      evaluations.set(row.step, evaluation)
       return { ...row, ...Object.fromEntries(evaluation.map(({ metric, mean }) => [`eval_${metric}`, mean])) }
     }
+    let last: Row | undefined
     let [step, saved] = [from?.step ?? 0, from?.step ?? 0]
-    const updates = Number(config.args['num_iterations'] ?? 1) // on a batch, which a run cannot leave and come back to
-    const every = config.args.save_steps ?? Infinity
+    const updates = Number(args['num_iterations'] ?? 1) // on a batch, which a run cannot leave and come back to
+    const every = args.save_steps ?? Infinity
     const save = async () => {
       if (step === saved || step % updates !== 0 || step !== run.rows.at(-1)!.step) return
-      const fill = async (dir: string) => {
-        await policy.save(dir)
-        await saveState(dir, run.state)
-      }
-      await folder.checkpoint(step, fill, config.args.save_total_limit)
       saved = step
+      await checkpoints.save(step, run.state, measuredOf(last!, config))
     }
-    try {
+    /** Trains to the end, or to a warning on which the run does something else than go on. */
+    const course = async () => {
       for await (const row of run) {
         await logSamples(folder, run, row.step)
-        folder.log(await evaluated(row))
+        folder.log((last = await evaluated(row)))
         step = row.step
         options.onRow?.(row, run.steps)
+        checkpoints.check()
+        const act = watched.see(last) ?? onDisk
+        if (act && step % updates === 0) return act
         if (Math.floor(step / every) > Math.floor(saved / every)) await save()
-        if (options.signal?.aborted && step % updates === 0) break
+        if (options.signal?.aborted && step % updates === 0) return undefined
+      }
+      return undefined
+    }
+    let stopped: string | null = null
+    try {
+      let tries = { step: -1, times: 0 }
+      for (let act = await course(); act; act = await course()) {
+        await checkpoints.settled()
+        const back = act.action === 'rollback' ? await checkpointBefore(output_dir, step) : null
+        tries = { step: back?.step ?? -1, times: back?.step === tries.step ? tries.times + 1 : 1 }
+        if (back === null || tries.times > ROLLBACKS) {
+          stopped = act.text
+          break
+        }
+        options.onWarning?.(`${act.text} Back to ${back.dir}, on with other rows.`)
+        run = await wentBack(run, back, state => startRun(policy, rows, experiment, state))
+        folder.rewind(back)
+        watched.rewind(back.step)
+        step = saved = back.step
       }
       await save()
+      await checkpoints.settled()
     } catch (error) {
-      await save().catch(() => {}) // the state may be lost with it, or the disk full: then the checkpoint before counts
-      if (saved === 0) throw error
-      throw new Error(`${(error as Error).message} Once this is mended, train --resume goes on after step ${saved}.`, { cause: error }) // prettier-ignore
+      await checkpoints.settled().catch(() => {})
+      saved = checkpoints.written
+      await save()
+        .then(checkpoints.settled)
+        .catch(() => {}) // the state may be lost with it, or the disk full: then the checkpoint before counts
+      if (checkpoints.written === 0) throw error
+      throw new Error(`${(error as Error).message} Once this is mended, train --resume goes on after step ${checkpoints.written}.`, { cause: error }) // prettier-ignore
     } finally {
       folder.close()
       if (step === 0) rmSync(output_dir, { recursive: true }) // nothing was reached: the name is free again
     }
-    await policy.save(model)
-    const { ema } = run.state
-    if (ema !== undefined) await (policy.fork(ema) as typeof policy).save(join(output_dir, 'model-ema'))
-    const metrics = (run.rows.at(-1) ?? openRun(output_dir).rows.at(-1)) as Row
+    const ended = step === run.steps || stopped !== null
+    const best = ended && args.load_best_model_at_end ? await bestCheckpoint(output_dir) : null
+    if (best && best.step !== step) {
+      run.dispose()
+      run = startRun(policy, rows, experiment, await loadState<TrainState>(best.dir))
+    }
+    const { trainable, ema } = run.state
+    const model = join(output_dir, 'model')
+    await policy.save(model, { trainable })
+    if (ema !== undefined) await policy.save(join(output_dir, 'model-ema'), { trainable: ema })
+    const kept = best?.step ?? step
+    const metrics = openRun(output_dir).rows.find(row => row['step'] === kept) as Row
+    const result: TrainResult = { output_dir, model, step, steps: run.steps, kept, stopped, metrics, evaluation: evaluations.get(kept) ?? [], skipped } // prettier-ignore
     run.dispose()
-    return { output_dir, model, step: metrics.step, steps: run.steps, metrics, evaluation, skipped }
+    if (ended) await writeWhole(join(output_dir, RESULT), `${JSON.stringify(result, null, 2)}\n`)
+    return result
   } finally {
     policy.dispose()
   }
+}
+
+/** What a run came to: it lies in the folder of one that has reached its last step. */
+const RESULT = 'result.json'
+
+/** How often a run goes back to the same checkpoint before it ends there. */
+const ROLLBACKS = 3
+
+/** What a run goes back to at a warning: the best checkpoint, or the last one from before the rows that it was told by. */
+const checkpointBefore = async (dir: string, step: number): Promise<StoredCheckpoint | null> =>
+  (await bestCheckpoint(dir)) ?? latestCheckpoint(dir, () => {}, step - RECENT)
+
+/** A run anew from a checkpoint, but with the random key and the place in the data set of now: the same again would end the same. */
+async function wentBack(run: Run, back: StoredCheckpoint, start: (state: TrainState) => Run): Promise<Run> {
+  const { position, key } = run.state
+  const now = await hostCopy({ position, key })
+  run.dispose()
+  const state = await loadState<TrainState>(back.dir)
+  disposeTree([state.position, state.key])
+  return start({ ...state, ...now })
+}
+
+/** What checkpoints are ranked by, of a row that was evaluated.
+ * @throws if the evaluation has no such metric */
+function measuredOf(row: Row, { args }: ExperimentConfig): Measured | undefined {
+  const { metric_for_best_model, greater_is_better } = args
+  const known = Object.keys(row).filter(name => name.startsWith('eval_'))
+  if (metric_for_best_model === null || known.length === 0) return undefined
+  const metric = `eval_${metric_for_best_model.replace(/^eval_/, '')}`
+  if (!known.includes(metric))
+    throw new Error(`train: metric_for_best_model is "${metric_for_best_model}", but the evaluation has ${known.join(', ')}. Name one of those.`) // prettier-ignore
+  const value = row[metric]
+  return typeof value === 'number' && Number.isFinite(value) ? { metric, value, greater_is_better: greater_is_better! } : undefined // prettier-ignore
 }
 
 /** The checkpoint that a run goes on from.
@@ -181,27 +259,6 @@ async function checkOnReferences({ config, rewards }: Experiment, rows: readonly
 
 const CHECKED = 4
 
-/** The run of a config, before its first update. */
-export function startRun(
-  policy: Policy,
-  rows: readonly DataRow[],
-  { config: { optimizer, args }, rewards }: Experiment,
-  state: TrainState | undefined,
-): Run {
-  const own = ownArgs(args)
-  const prompts = rows as unknown as readonly PromptRow[]
-  switch (optimizer) {
-    case 'sft':
-      return sft(policy, rows as unknown as readonly CompletionRow[], own, state)
-    case 'grpo':
-      return grpo(policy, prompts, rewards!, own, state)
-    case 'dpo':
-      return dpo(policy, prompts, { ...own, rewards }, state)
-    case 'srpo':
-      return srpo(policy, prompts, rewards!, own, state)
-  }
-}
-
 /** Keeps the completions of a step's first prompt with their scores; of pictures the first, as a file. */
 async function logSamples(folder: RunWriter, run: Run, step: number): Promise<void> {
   if (run.scored === undefined) return
@@ -231,46 +288,6 @@ function versions(): Record<string, string> {
   }
 }
 
-/** Reports steps on stderr, with the time that is left: one line that changes on a terminal, elsewhere some twenty lines a run. */
-export function progress(
-  stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = process.stderr,
-): (row: Row, steps: number) => void {
-  let first: { time: number; step: number } | undefined
-  return (row, steps) => {
-    const now = performance.now()
-    first ??= { time: now, step: row.step } // the first step compiles
-    const done = row.step - first.step
-    const left = done === 0 ? null : ((now - first.time) / done) * (steps - row.step)
-    const headline = row['reward'] === undefined ? `loss ${digits(row['loss'])}` : `reward ${digits(row['reward'])}`
-    const line = `step ${row.step}/${steps}, ${headline}${left === null ? '' : `, ${duration(left)} left`}`
-    if (stream.isTTY) stream.write(`\r${line}\u001b[K${row.step === steps ? '\n' : ''}`)
-    else if (row.step === steps || row.step % Math.ceil(steps / 20) === 0) stream.write(`${line}\n`)
-  }
-}
-
-/** Says on stderr what seems wrong with a run, each thing once. */
-export function watch(stream: Pick<NodeJS.WriteStream, 'write' | 'isTTY'> = process.stderr): (row: Row) => void {
-  const rows: Row[] = []
-  const told = new Set<string>()
-  return row => {
-    rows.push(row)
-    for (const warning of warnings(rows)) {
-      const kind = warning.replaceAll(/[-\d.]+/g, '') // the same again has other figures
-      if (!told.has(kind)) stream.write(`${stream.isTTY ? '\n' : ''}warning: ${warning}\n`) // below the line of progress
-      told.add(kind)
-    }
-  }
-}
-
-const digits = (value: unknown): string => (typeof value === 'number' ? value.toPrecision(3) : 'none')
-
-/** Milliseconds as `1:02:03` or `2:03`. */
-function duration(ms: number): string {
-  const [hours, minutes, seconds] = [ms / 3_600_000, (ms / 60_000) % 60, (ms / 1000) % 60].map(Math.floor) as [number, number, number] // prettier-ignore
-  const two = (n: number) => String(n).padStart(2, '0')
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`
-}
-
 export const trainCommand: Command = {
   summary: 'train a model as a config says, unattended',
   help: `Usage: rewardlab train CONFIG.yaml [options]
@@ -281,41 +298,35 @@ start at the working directory. Ctrl-C ends after the current step, keeps what t
   --set a.b=VALUE      change a field, as args.max_steps=10; may be repeated
   --resume             go on from the last sound checkpoint in output_dir, as if nothing had happened; from the start, if there is none
   --overwrite          replace the run that lies in output_dir
+  --force              train where the estimated memory is not there, too
   --json               print the result as JSON`,
   async run(args, print) {
     const { values, positionals } = parse(args, ['CONFIG.yaml'], {
       set: { type: 'string', multiple: true },
       overwrite: { type: 'boolean' },
       resume: { type: 'boolean' },
+      force: { type: 'boolean' },
     })
     if (values.overwrite && values.resume)
       throw new Error('--resume goes on, --overwrite starts anew. Pass one of them.')
     const experiment = await readExperiment(positionals[0]!, values.set)
-    const stop = new AbortController()
-    const onSignal = () => {
-      if (stop.signal.aborted) process.exit(1)
-      process.stderr.write('\nstopping after this step; once more to leave at once\n')
-      stop.abort()
-    }
-    const signals = ['SIGINT', 'SIGTERM'] as const
-    for (const signal of signals) process.on(signal, onSignal)
-    try {
-      const [shown, watched] = [progress(), watch()]
-      const onRow = (row: Row, steps: number) => {
-        shown(row, steps)
-        watched(row)
-      }
-      const options = { overwrite: values.overwrite, resume: values.resume, signal: stop.signal, onRow }
-      const result = await train(experiment, options)
-      if (result.step < result.steps)
-        throw new Error(
-          `stopped after step ${result.step} of ${result.steps}; ${result.output_dir} holds what there is, --resume goes on.`,
-        )
-      const evaluated = result.evaluation.length === 0 ? [] : [textTable(result.evaluation)]
-      const skipped = result.skipped.length === 0 ? [] : [`left out ${result.skipped.length} rows:`, ...result.skipped]
-      print([...evaluated, ...skipped, `${result.step} steps → ${result.model}`].join('\n'), result)
-    } finally {
-      for (const signal of signals) process.off(signal, onSignal)
-    }
+    const say = (text: string) => void process.stderr.write(`${text}\n`)
+    const { output_dir } = experiment.config
+    const goesOn = values.resume && output_dir !== null && existsSync(output_dir) // it had room before
+    if (!values.force && !goesOn)
+      await checkMemory(positionals[0]!, values.set ?? [], experiment, say).catch((error: Error) => {
+        throw new Error(`${error.message} --force trains all the same.`, { cause: error })
+      })
+    const options = { overwrite: values.overwrite, resume: values.resume, onRow: progress(), onWarning: warningLine() }
+    const result = await untilSignalled(signal => train(experiment, { ...options, signal }))
+    if (result.step < result.steps && result.stopped === null)
+      throw new Error(
+        `stopped after step ${result.step} of ${result.steps}; ${result.output_dir} holds what there is, --resume goes on.`,
+      )
+    const evaluated = result.evaluation.length === 0 ? [] : [textTable(result.evaluation)]
+    const skipped = result.skipped.length === 0 ? [] : [`left out ${result.skipped.length} rows:`, ...result.skipped]
+    const early = result.stopped === null ? [] : [`ended before step ${result.steps}: ${result.stopped}`]
+    const end = `${result.step} steps → ${result.model}${result.kept === result.step ? '' : ` (step ${result.kept}, the best)`}`
+    print([...evaluated, ...skipped, ...early, end].join('\n'), result)
   },
 }

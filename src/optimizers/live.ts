@@ -45,7 +45,7 @@ export async function follow(
   const page = notebook() ? livePage(run, halt) : terminalPage(run)
   let drawn = -1
   const refresh = () => {
-    page.progress(stopping ? `stopping …` : pace.toString(), warnings(run.rows))
+    page.progress(stopping ? `stopping …` : pace.toString(), notes(run))
     if (drawn === run.rows.length || run.rows.length === 0) return
     drawn = run.rows.length
     page.show(figure(run, draw), samples(run))
@@ -68,9 +68,11 @@ export async function follow(
     broken.forget()
     signal?.removeEventListener('abort', halt)
     const last = run.rows.length > 0
-    page.end(pace.summary(end), warnings(run.rows), last ? figure(run, draw) : undefined, last ? samples(run) : [])
+    page.end(pace.summary(end), notes(run), last ? figure(run, draw) : undefined, last ? samples(run) : [])
   }
 }
+
+const notes = (run: Run): string[] => warnings(run.rows).map(({ text }) => text)
 
 interface Page {
   progress(line: string, warnings: readonly string[]): void

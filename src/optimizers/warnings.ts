@@ -1,7 +1,16 @@
 import type { Row } from './run.js'
 
+/** What can seem wrong with a run. */
+export const WARNINGS = ['non_finite', 'flat_rewards', 'clipped', 'kl', 'reward_collapse', 'chosen_less_likely', 'entropy_collapse', 'length_collapse', 'disk'] as const // prettier-ignore
+
+export interface Warning {
+  kind: (typeof WARNINGS)[number]
+  /** In words, with the likely cause. */
+  text: string
+}
+
 /** Rows looked back on. */
-const RECENT = 5
+export const RECENT = 5
 /** Share of groups without a difference from which rewards count as flat. */
 const FLAT = 0.8
 /** Part of its start below which entropy or length has collapsed. */
@@ -14,59 +23,75 @@ const LESS_LIKELY = 0.5
 const CUT = 0.9
 
 /** What a reader should know about a run, in words: flat rewards, collapse of reward, entropy or length, KL run-away, chosen outputs that become less
- * likely, completions cut, a loss or gradient that is no number. Each looks at the mean of the last five rows; rules of thumb, not tests. */
-export function warnings(rows: readonly Row[]): string[] {
+ * likely, completions cut, a loss or gradient that is no number. Each looks at the mean of the last five rows; rules of thumb, not tests. (`disk` is not told by rows, but where they are written.) */
+export function warnings(rows: readonly Row[]): Warning[] {
   const recent = (metric: string) => mean(rows.slice(-RECENT), metric)
   const start = (metric: string) => (rows.length < 2 * RECENT ? null : mean(rows.slice(0, RECENT), metric))
-  const found: string[] = []
+  const found: Warning[] = []
+  const warn = (kind: Warning['kind'], text: string) => void found.push({ kind, text })
 
   const last = rows.at(-1)
   if (last !== undefined && last['loss'] === null)
-    found.push(`The loss of step ${last.step} is not a number. Lower learning_rate or max_grad_norm, and start anew.`)
+    warn(
+      'non_finite',
+      `The loss of step ${last.step} is not a number. Lower learning_rate or max_grad_norm, and start anew.`,
+    )
   else if (last !== undefined && last['grad_norm'] === null)
-    found.push(
+    warn(
+      'non_finite',
       `The gradient of step ${last.step} is not a number. Lower learning_rate, or find the operation with debugNans, and start anew.`,
     )
 
   if (rows.length >= RECENT) {
     const flat = recent('frac_reward_zero_std')
     if (flat !== null && flat >= FLAT)
-      found.push(
+      warn(
+        'flat_rewards',
         `Flat rewards: in ${percent(flat)} of the groups all completions score alike, so they teach nothing. ` +
           'Use prompts of another difficulty, a higher temperature, or a reward that tells completions apart.',
       )
     const kept = recent('pairs_kept')
     if (kept !== null && kept <= 1 - FLAT)
-      found.push(
+      warn(
+        'flat_rewards',
         `Flat rewards: ${percent(1 - kept)} of the pairs tie and are dropped. ` +
           'Use prompts of another difficulty, a higher temperature, or a reward that tells completions apart.',
       )
     const cut = recent('completions/clipped_ratio')
     if (cut !== null && cut >= CUT)
-      found.push(`${percent(cut)} of the completions are cut at the length bound. Raise max_completion_length.`)
+      warn('clipped', `${percent(cut)} of the completions are cut at the length bound. Raise max_completion_length.`)
     const kl = recent('kl')
     if (kl !== null && kl >= RUN_AWAY)
-      found.push(
+      warn(
+        'kl',
         `KL run-away: the policy is ${kl.toPrecision(2)} nats a token away from its reference. Raise beta or lower learning_rate.`,
       )
   }
 
   const [best, now, spread] = [bestReward(rows), recent('reward'), mean(rows, 'reward_std')]
   if (best !== null && now !== null && spread !== null && best - now > spread)
-    found.push(
+    warn(
+      'reward_collapse',
       `Collapse: the reward fell from ${best.toPrecision(2)} to ${now.toPrecision(2)}, by more than completions differ. ` +
         'Lower learning_rate or raise beta, and go on from a checkpoint before.',
     )
   const [chosen, chosenBefore] = [recent('logps/chosen'), start('logps/chosen')]
   if (chosen !== null && chosenBefore !== null && chosen < chosenBefore - LESS_LIKELY * Math.abs(chosenBefore))
-    found.push(
+    warn(
+      'chosen_less_likely',
       `Chosen outputs become less likely: their log-probability fell from ${chosenBefore.toPrecision(2)} to ${chosen.toPrecision(2)}, if the margin grows, that of rejected ones fell faster. ` +
         "Add a likelihood term (loss_type: ['sigmoid', 'sft']), raise beta, or lower learning_rate.",
     )
 
-  for (const [metric, what, advice] of [
-    ['entropy', 'the entropy', 'Completions hardly differ any more: raise temperature, or lower learning_rate'],
+  for (const [kind, metric, what, advice] of [
     [
+      'entropy_collapse',
+      'entropy',
+      'the entropy',
+      'Completions hardly differ any more: raise temperature, or lower learning_rate',
+    ],
+    [
+      'length_collapse',
       'completions/mean_length',
       'the mean length of completions',
       'Look at the samples: a reward may favour saying nothing',
@@ -74,7 +99,7 @@ export function warnings(rows: readonly Row[]): string[] {
   ] as const) {
     const [now, then] = [recent(metric), start(metric)]
     if (now !== null && then !== null && now < COLLAPSED * then)
-      found.push(`Collapse: ${what} fell from ${then.toPrecision(2)} to ${now.toPrecision(2)}. ${advice}.`)
+      warn(kind, `Collapse: ${what} fell from ${then.toPrecision(2)} to ${now.toPrecision(2)}. ${advice}.`)
   }
   return found
 }

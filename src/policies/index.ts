@@ -5,5 +5,14 @@ export type { StoredPrompt, VisionPrompt } from './visionPrompts.js'
 export type { TunedParts } from './learningParts.js'
 export { loadPolicy, type PolicyOptions } from './loadPolicy.js'
 export type { Message } from '../io/tokenizer.js'
-export type { Evaluation, Grouped, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+export type {
+  Evaluation,
+  Grouped,
+  Policy,
+  SampleOptions,
+  Samples,
+  SaveOptions,
+  Trajectories,
+  Weights,
+} from './policy.js'
 export { scorePairs, type PairScores } from './scorePairs.js'

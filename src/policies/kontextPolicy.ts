@@ -22,7 +22,7 @@ import { repeatRows } from '../nn/index.js'
 import { FLOW_STEPS, flowMatchSigmas, flowRollout, type FlowPlan, type StepRows } from '../sampling/index.js'
 import { astype, copy, disposeTree, mapTensors, random, start, type TensorTree } from '../xla/index.js'
 import { overlay } from './overlay.js'
-import type { Evaluation, Policy, SampleOptions, Samples, Trajectories, Weights } from './policy.js'
+import type { Evaluation, Policy, SampleOptions, SaveOptions, Samples, Trajectories, Weights } from './policy.js'
 
 /* Letters: n prompts, G generations, B = n·G rows, S steps that are trained on, P tokens of the target, R of the reference, T of the
  * text, C numbers a token. */
@@ -258,17 +258,15 @@ export class KontextPolicy implements Policy<ImagePrompt, RgbImage> {
   }
 
   /** Writes a pipeline that diffusers opens: the parts it was loaded from, with the transformer as it is now; or with an adapter, what
-   * diffusers' `load_lora_weights` reads.
-   * @param options.merge add the adapter into the weights and write the whole pipeline */
-  async save(dir: string, options: { merge?: boolean } = {}): Promise<void> {
+   * diffusers' `load_lora_weights` reads. */
+  async save(dir: string, { merge = false, trainable = this.weights.trainable }: SaveOptions = {}): Promise<void> {
     const { dir: from, transformer } = this.#kontext
     await mkdir(dir, { recursive: true })
-    if (this.#lora && !options.merge)
-      return saveAdapter(transformer.model, this.#lora, this.weights.trainable, dir, from)
+    if (this.#lora && !merge) return saveAdapter(transformer.model, this.#lora, trainable, dir, from)
     const stored = join(from, 'transformer', 'diffusion_pytorch_model')
     await cp(from, dir, { recursive: true, dereference: true, filter: file => !file.startsWith(stored) })
     const file = join(dir, 'transformer', 'diffusion_pytorch_model.safetensors')
-    await saveMerged(file, this.#whole(this.weights), transformer.model)
+    await saveMerged(file, this.#whole({ ...this.weights, trainable }), transformer.model)
   }
 
   dispose(): void {

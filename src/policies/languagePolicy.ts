@@ -27,6 +27,7 @@ import type {
   Samples,
   Trajectories,
   Weights,
+  SaveOptions,
 } from './policy.js'
 import { bucket, flags, joined, opening, padded, places, promptTokens, rowTokens, split, type PaddedRows, type Prompt, type TextPrompt, type TokenRows } from './tokenRows.js' // prettier-ignore
 import {
@@ -331,16 +332,15 @@ export class LanguagePolicy implements Policy<Prompt, string> {
     return new LanguagePolicy(this.#source, weights, this.#lora, { programs: this.#programs, shared: this.#shared })
   }
 
-  /** Writes a directory that transformers opens, or with an adapter, one that PEFT opens.
-   * @param options.merge add the adapter into the weights and write the whole model */
-  async save(dir: string, options: { merge?: boolean } = {}): Promise<void> {
+  /** Writes a directory that transformers opens, or with an adapter, one that PEFT opens. */
+  async save(dir: string, { merge = false, trainable = this.weights.trainable }: SaveOptions = {}): Promise<void> {
     const { model, name, dir: from } = this.#source
     await mkdir(dir, { recursive: true })
     for (const file of [...TOKENIZER_FILES, ...PROCESSOR_FILES]) await copyIfThere(from, dir, file)
-    if (this.#lora && !options.merge) return saveAdapter(model, this.#lora, this.weights.trainable, dir, name)
+    if (this.#lora && !merge) return saveAdapter(model, this.#lora, trainable, dir, name)
     await copyIfThere(from, dir, 'generation_config.json')
     await writeFile(join(dir, 'config.json'), inFloat32(await readFile(join(from, 'config.json'), 'utf8')))
-    await saveMerged(join(dir, 'model.safetensors'), this.#whole(this.weights), model, from)
+    await saveMerged(join(dir, 'model.safetensors'), this.#whole({ ...this.weights, trainable }), model, from)
   }
 
   dispose(): void {

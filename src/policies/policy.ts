@@ -2,6 +2,14 @@ import type * as tf from '@tensorflow/tfjs-core'
 import type { VisionPart } from '../models/index.js'
 import type { TensorTree } from '../xla/index.js'
 
+/** How a policy is written to a directory. */
+export interface SaveOptions {
+  /** Add the adapter into the weights, and write the whole model. */
+  merge?: boolean
+  /** Weights to write in place of those in training. */
+  trainable?: TensorTree
+}
+
 /** The seam between optimizers and models: one optimizer serves token models and image models through it.
  *
  * Shape letters: B rows (prompts × generations, the rows of a group side by side), T tokens or denoising steps. */

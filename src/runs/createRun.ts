@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { stringify } from 'yaml'
-import { checkpointsIn, flush, seal, type StoredCheckpoint } from './checkpoints.js'
+import { checkpointsIn, flush, ranked, seal, type Measured, type StoredCheckpoint } from './checkpoints.js'
 import { lock } from './lock.js'
 import { openRowLog } from './rowLog.js'
 import { openTensorBoardLog } from './tensorboard.js'
@@ -28,9 +28,19 @@ export interface RunWriter {
   /** Adds rows to samples.jsonl. */
   logSamples(rows: readonly object[]): void
   /** Fills `checkpoint-STEP/`, which appears only once `write` has finished and all is on the disk, with checksums.
-   * @param limit of checkpoints to keep: older ones are deleted then
-   * @returns its path */
-  checkpoint(step: number, write: (dir: string) => void | Promise<void>, limit?: number | null): Promise<string>
+   * Rows that were logged before the call belong to it. checkpoints.json names the latest and the best.
+   * @param limit of checkpoints to keep: older ones are deleted then, but never the best
+   * @param measured what the weights were measured by
+   * @returns its path
+   * @throws if it cannot be written; the checkpoints before stay as they are */
+  checkpoint(
+    step: number,
+    write: (dir: string) => void | Promise<void>,
+    limit?: number | null,
+    measured?: Measured,
+  ): Promise<string>
+  /** Goes back to a checkpoint of this run: drops what was logged after it, and later checkpoints. */
+  rewind(from: StoredCheckpoint): void
   /** Ends writing and lets others write. */
   close(): void
 }
@@ -52,15 +62,31 @@ export function createRun(
   if (existing === 'error' && existsSync(folder))
     throw new Error(`createRun: ${folder} exists. Choose another name, or pass existing: 'replace' or 'append'.`)
   if (existing === 'replace') refuseForeign(folder)
-  mkdirSync(folder, { recursive: true })
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw new Error(`createRun: ${folder} cannot be made (${(error as Error).message}). Name a folder that can be written.`, { cause: error }) // prettier-ignore
+  }
   const unlock = lock(folder)
   if (existing === 'replace')
     for (const entry of readdirSync(folder)) if (entry !== 'lock') rmSync(join(folder, entry), { recursive: true })
-  writeFileSync(join(folder, 'config.yaml.tmp'), text)
-  renameSync(join(folder, 'config.yaml.tmp'), join(folder, 'config.yaml'))
-  const metrics = openRowLog(join(folder, 'metrics.jsonl'), from?.logs.metrics)
-  const samples = openRowLog(join(folder, 'samples.jsonl'), from?.logs.samples)
-  const events = report_to === 'tensorboard' ? openTensorBoardLog(folder, from ? from.step + 1 : undefined) : undefined
+  const whole = (file: string, content: string): void => {
+    writeFileSync(join(folder, `${file}.tmp`), content)
+    renameSync(join(folder, `${file}.tmp`), join(folder, file))
+  }
+  whole('config.yaml', text)
+  /** Opens the logs as they were at a checkpoint; what came after it is dropped, later checkpoints with it. */
+  const logsFrom = (from: StoredCheckpoint | null | undefined) => {
+    const later = from ? checkpointsIn(folder).filter(({ step }) => step > from.step) : []
+    for (const { dir } of later) rmSync(dir, { recursive: true })
+    const metrics = openRowLog(join(folder, 'metrics.jsonl'), from?.logs.metrics)
+    const samples = openRowLog(join(folder, 'samples.jsonl'), from?.logs.samples)
+    const events =
+      report_to === 'tensorboard' ? openTensorBoardLog(folder, from ? from.step + 1 : undefined) : undefined
+    const close = () => [metrics, samples, events].forEach(log => log?.close())
+    return { metrics, samples, events, close }
+  }
+  let logs = logsFrom(from)
   let open = true
   const check = (): void => {
     if (!open) throw new Error(`${folder}: the run is closed. Create it again with existing: 'append'.`)
@@ -71,35 +97,53 @@ export function createRun(
     dir: folder,
     log(row) {
       check()
-      metrics.append([row])
-      events?.append(row)
+      logs.metrics.append([row])
+      logs.events?.append(row)
     },
     logSamples(rows) {
       check()
-      samples.append(rows)
+      logs.samples.append(rows)
     },
-    async checkpoint(step, write, limit = null) {
+    async checkpoint(step, write, limit = null, measured) {
       check()
+      const sizes = { metrics: logs.metrics.flush(), samples: logs.samples.flush() }
       const target = join(folder, `checkpoint-${step}`)
       const draft = `${target}.tmp`
       rmSync(draft, { recursive: true, force: true })
-      mkdirSync(draft)
-      await write(draft)
-      await seal(draft, step, { metrics: metrics.flush(), samples: samples.flush() })
-      rmSync(target, { recursive: true, force: true })
-      renameSync(draft, target)
-      flush(folder)
-      const older = checkpointsIn(folder).filter(checkpoint => checkpoint.step < step)
-      for (const { dir } of limit === null ? [] : older.slice(0, Math.max(0, older.length + 1 - limit)))
+      try {
+        mkdirSync(draft)
+        await write(draft)
+        await seal(draft, step, sizes, measured)
+        rmSync(target, { recursive: true, force: true })
+        renameSync(draft, target)
+        flush(folder)
+      } catch (error) {
+        rmSync(draft, { recursive: true, force: true }) // its room is free again
+        throw new Error(
+          `${target}: cannot be written (${(error as Error).message}). Those before are whole. Free some space, or check the folder.`,
+          { cause: error },
+        )
+      }
+      const best = ranked(folder)[0]
+      const older = checkpointsIn(folder).filter(({ step: other }) => other < step && other !== best?.step)
+      const kept = limit === null ? Infinity : limit - 1 - (best && best.step < step ? 1 : 0)
+      for (const { dir } of older.slice(0, Math.max(0, older.length - Math.max(0, kept))))
         rmSync(dir, { recursive: true })
+      whole(
+        'checkpoints.json',
+        `${JSON.stringify({ latest: basename(target), best: best && { checkpoint: basename(best.dir), ...best.measured } }, null, 2)}\n`,
+      )
       return target
+    },
+    rewind(from) {
+      check()
+      logs.close()
+      logs = logsFrom(from)
     },
     close() {
       if (!open) return
       open = false
-      metrics.close()
-      samples.close()
-      events?.close()
+      logs.close()
       unlock()
     },
   }

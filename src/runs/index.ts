@@ -2,9 +2,10 @@
 export { createRun, type CreateRunOptions, type ReportTo, type RunWriter } from './createRun.js'
 
 // Checkpoints
-export { latestCheckpoint, type StoredCheckpoint } from './checkpoints.js'
-export { loadState, saveState } from './storedState.js'
+export { bestCheckpoint, latestCheckpoint, type Measured, type StoredCheckpoint } from './checkpoints.js'
+export { hostCopy, loadState, saveState } from './storedState.js'
 
 // Reading
 export { listRuns, type RunEntry } from './listRuns.js'
 export { openRun, type StoredRun } from './openRun.js'
+export { openSweep, type StoredSweep, type StoredTrial, type SweepFile, type Trial } from './openSweep.js'

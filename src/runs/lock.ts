@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -27,9 +27,17 @@ export function lock(dir: string): () => void {
   }
 }
 
-interface Owner {
+/** What a lock says. */
+export interface Owner {
   pid: number
   host: string
+}
+
+/** The process that writes a folder now; null if none does. */
+export function writerOf(dir: string): Owner | null {
+  const path = join(dir, 'lock')
+  const owner = existsSync(path) ? ownerOf(path) : null
+  return owner !== null && (held.has(resolve(path)) || alive(owner)) ? owner : null
 }
 
 function claimed(path: string, content: string): boolean {

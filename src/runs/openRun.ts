@@ -51,7 +51,7 @@ export function openRun(dir: string): StoredRun {
 }
 
 /** Rows as a table whose columns are all that occur, in order of appearance. */
-function tableOf(rows: readonly Row[]): ColumnTable {
+export function tableOf(rows: readonly Row[]): ColumnTable {
   const names = [...new Set(rows.flatMap(row => Object.keys(row)))].filter(name => name !== '__proto__') // arquero's code takes it for what objects inherit
   return table(names.map(name => [name, rows.map(row => row[name])]))
 }

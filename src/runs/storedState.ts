@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { treeOf } from '../io/checkpoint.js'
 import { encodeTensor, openSafetensors, writeSafetensors, type SafetensorsType, type StoredTensor } from '../io/safetensors.js' // prettier-ignore
-import { eachTensor, fromBytes, onXla, typeOf, type ElementType } from '../xla/index.js'
+import { eachTensor, fromBytes, mapTensors, onXla, tensorsOf, typeOf, type ElementType } from '../xla/index.js'
 
 const FILE = 'train_state.safetensors'
 const STORED: Partial<Record<ElementType, SafetensorsType>> = { f32: 'F32', bf16: 'BF16', s32: 'I32', u8: 'U8' }
@@ -13,12 +13,26 @@ const STORED: Partial<Record<ElementType, SafetensorsType>> = { f32: 'F32', bf16
 export async function saveState(dir: string, state: object): Promise<void> {
   const stored: Record<string, StoredTensor> = {}
   eachTensor(state, (t, path) => {
-    const dtype = STORED[typeOf(t)]
-    if (dtype === undefined)
-      throw new Error(`saveState: ${path} is ${typeOf(t)}, needed ${Object.keys(STORED).join(', ')}. Convert it.`)
-    stored[path] = { dtype, shape: t.shape, data: () => t.data() }
+    stored[path] = { dtype: storedType(t, path), shape: t.shape, data: () => t.data() }
   })
   await writeSafetensors(join(dir, FILE), stored)
+}
+
+function storedType(t: tf.Tensor, path: string): SafetensorsType {
+  const dtype = STORED[typeOf(t)]
+  if (dtype !== undefined) return dtype
+  throw new Error(`saveState: ${path} is ${typeOf(t)}, needed ${Object.keys(STORED).join(', ')}. Convert it.`)
+}
+
+/** A state in host memory, with its bits: {@link saveState} writes it while training goes on. Who asks disposes it.
+ * @throws as saveState */
+export async function hostCopy<S extends object>(state: S): Promise<S> {
+  const copies = new Map<tf.Tensor, tf.Tensor>()
+  const types = new Map<tf.Tensor, SafetensorsType>()
+  eachTensor(state, (t, path) => types.set(t, storedType(t, path)))
+  for (const t of tensorsOf(state))
+    copies.set(t, onXla() ? fromBytes(encodeTensor(await t.data(), types.get(t)!), t.shape, typeOf(t)) : t.clone())
+  return mapTensors(state, t => copies.get(t)!)
 }
 
 /** What {@link saveState} wrote: `grpo(policy, rows, rewards, args, await loadState(dir))` goes on from there.

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { openByteLog } from './byteLog.js'
@@ -14,7 +15,7 @@ export interface TensorBoardLog {
  * @param from the first step to come, of a run that goes on from a checkpoint: events of earlier files from it on no longer count
  * @source tensorflow/core/util/event.proto and lib/io/record_writer.h; the layout of torch.utils.tensorboard */
 export function openTensorBoardLog(dir: string, from?: number): TensorBoardLog {
-  const log = openByteLog(join(dir, eventFileName()))
+  const log = openByteLog(join(dir, eventFileName(dir)))
   log.append(record(event({ fileVersion: 'brain.Event:2' })))
   if (from !== undefined) log.append(record(event({ step: from, start: true })))
   return {
@@ -29,9 +30,11 @@ export function openTensorBoardLog(dir: string, from?: number): TensorBoardLog {
 
 let opened = 0
 
-/** As torch names them: time, machine, process, and how many this process has opened. */
-function eventFileName(): string {
-  const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0')
+/** As torch names them: time, machine, process, and how many this process has opened. A clock that has jumped back stands still here: TensorBoard reads
+ * files in the order of their names. */
+function eventFileName(dir: string): string {
+  const before = readdirSync(dir).map(name => Number(/^events\.out\.tfevents\.(\d+)\./.exec(name)?.[1] ?? 0))
+  const seconds = String(Math.max(Math.floor(Date.now() / 1000), 1 + Math.max(0, ...before))).padStart(10, '0')
   return `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${opened++}`
 }
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { estimateCommand } from '../../src/cli/estimate.js'
 import type { TrainingEstimate } from '../../src/cli/estimateTraining.js'
+import { trainCommand } from '../../src/cli/train.js'
 import type { KontextEstimate } from '../../src/models/index.js'
 import { fixture } from '../models/fixture.js'
 
@@ -46,6 +48,12 @@ describe('rewardlab estimate', () => {
     const [, adapter] = await run(config, '--set', 'adapter.r=2')
     const of = (adapter as { estimate: TrainingEstimate }).estimate
     assert.ok(of.copies === 0 && of.gradients < 0.2 * weights && of.optimizer === 2 * of.gradients)
+    const { availableMemory } = process
+    process.availableMemory = () => 1e6
+    const refused = trainCommand.run([config, '--set', `output_dir=${join(dir, 'out')}`], () => {})
+    await assert.rejects(refused, /are more than the 0\.001 GiB of the device\. What helps most: --set.* --force trains all the same\.$/) // prettier-ignore
+    process.availableMemory = availableMemory
+    assert.equal(existsSync(join(dir, 'out')), false)
     const small = run(config, '--memory', String((0.9 * total) / 2 ** 30))
     await assert.rejects(
       small,

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import { evaluate } from '../../src/cli/evaluate.js'
 import { readExperiment } from '../../src/cli/experiment.js'
-import { progress, train, watch } from '../../src/cli/train.js'
+import { progress } from '../../src/cli/progress.js'
+import { train } from '../../src/cli/train.js'
+import { diskWarning, watch } from '../../src/cli/watch.js'
 import { latestCheckpoint, openRun } from '../../src/runs/index.js'
 import { fixture } from '../models/fixture.js'
 import { trainedUnlessKilled } from './killed.js'
@@ -203,10 +205,20 @@ describe('train', () => {
 
   it('says once what seems wrong', () => {
     const texts: string[] = []
-    const onRow = watch({ isTTY: false, write: (text: string) => texts.push(text) > 0 })
-    for (let step = 1; step <= 20; step++) onRow({ step, loss: step === 9 ? null : 1, kl: step / 10 })
+    const watched = watch([], { kl: 'rollback' }, text => texts.push(text))
+    const acts: number[] = []
+    for (let step = 1; step <= 20; step++)
+      if (watched.see({ step, loss: step === 9 ? null : 1, kl: step / 10 })?.action === 'rollback') acts.push(step)
     assert.equal(texts.length, 2)
-    assert.match(texts[0]!, /^warning: The loss of step 9 is not a number.*\n$/)
-    assert.match(texts[1]!, /^warning: KL run-away: the policy is 1\.0 nats/)
+    assert.match(texts[0]!, /^The loss of step 9 is not a number/)
+    assert.match(texts[1]!, /^KL run-away: the policy is 1\.0 nats/)
+    assert.deepEqual(acts, [12, 13, 14, 15, 16, 17, 18, 19, 20])
+    watched.rewind(10)
+    assert.equal(watched.see({ step: 11, loss: 1, kl: 0.1 }), undefined)
+    assert.equal(diskWarning(dir, 1), null)
+    assert.match(
+      diskWarning(dir, 1e18)!.text,
+      /^Disk nearly full: \d+ MB are free at .*, and a checkpoint takes 1000000000000 MB/,
+    )
   })
 }).timeout(120_000)

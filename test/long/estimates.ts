@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { estimateTraining } from '../../src/cli/estimateTraining.js'
 import { readExperiment } from '../../src/cli/experiment.js'
 import { readDataset } from '../../src/cli/namedDatasets.js'
-import { startRun } from '../../src/cli/train.js'
+import { startRun } from '../../src/cli/startRun.js'
 import { loadPolicy } from '../../src/policies/index.js'
 import { start } from '../../src/xla/index.js'
 

@@ -44,7 +44,7 @@ describe('warnings', () => {
   ]
   for (const [what, bad, expected] of cases)
     it(`tell of ${what}`, () => {
-      assert.match(warnings(bad).join('\n'), expected)
+      assert.match(warnings(bad).map(({ text }) => text).join('\n'), expected) // prettier-ignore
       assert.equal(warnings(bad).length, 1)
       assert.deepEqual(warnings(bad.slice(0, 1)), [], 'not yet')
     })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createRun, listRuns, openRun, type RunWriter } from '../../src/runs/index.js'
 import { temporaryFolder } from './temporary.js'
@@ -48,6 +48,7 @@ describe('createRun, openRun, listRuns', () => {
     assert.deepEqual(readdirSync(run.dir).sort(), [
       'checkpoint-10',
       'checkpoint-2',
+      'checkpoints.json',
       'config.yaml',
       'metrics.jsonl',
       'samples.jsonl',
@@ -109,6 +110,21 @@ describe('createRun, openRun, listRuns', () => {
     const run = written('b', [])
     assert.throws(() => run.log({ step: 1 }), /the run is closed/)
     run.close()
+  })
+
+  it('says which folder cannot be written', () => {
+    chmodSync(dir(), 0o555)
+    const root = process.getuid!() === 0
+    if (root) process.seteuid!(65534) // whom permissions bind
+    try {
+      assert.throws(
+        () => createRun('a', config, { dir: dir() }),
+        /createRun: .*a cannot be made \(EACCES.*Name a folder/,
+      )
+    } finally {
+      if (root) process.seteuid!(0)
+      chmodSync(dir(), 0o755)
+    }
   })
 
   it('lists runs, the latest first', () => {

@@ -63,7 +63,10 @@ describe('TensorBoard event files', () => {
     run.log({ step: 3, loss: 9 })
     run.close()
     const from = await latestCheckpoint(run.dir)
+    const { now } = Date
+    Date.now = () => now() - 3_600_000 // the clock has jumped back
     const again = createRun('resumed', {}, { dir: dir(), report_to: 'tensorboard', existing: 'append', from })
+    Date.now = now
     again.log({ step: 3, loss: 0.3 })
     again.close()
     const files = eventsOf(run.dir)
