@@ -22,6 +22,17 @@ interface Expected {
 }
 const json = async (path: string): Promise<unknown> => JSON.parse(await readFile(path, 'utf8'))
 
+for (const name of ['tiny-qwen2.5-vl', 'tiny-gemma3-vl', 'tiny-llava'])
+  describe(`data/models/${name}`, () => {
+    it('is what its manifest says', async () => {
+      const file = await readFile(join(root, 'data/models', name, 'model.safetensors'))
+      const manifest = await json(join(root, 'data/models', name, 'manifest.json'))
+      const { sha256, bytes } = manifest as { sha256: string; bytes: number }
+      assert.equal(createHash('sha256').update(file).digest('hex'), sha256)
+      assert.equal(file.length, bytes)
+    })
+  })
+
 for (const name of MODELS)
   describe(`data/models/${name}`, () => {
     const dir = join(root, 'data/models', name)
