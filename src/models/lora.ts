@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { leafAt, loadWeights, openCheckpoint, saveWeights, treeOf, type Parameter } from '../io/checkpoint.js'
 import { modelDirectory } from '../io/hub.js'
 import { Fields, readFields } from '../io/json.js'
+import { withinTime } from '../io/withinTime.js'
 import type { TensorSource } from '../io/safetensors.js'
 import { resolveConfig } from '../config.js'
 import { rowLengths } from '../nn/index.js'
@@ -134,10 +135,13 @@ function adapterConfig(fields: Fields): LoraConfig {
   for (const map of ['rank_pattern', 'alpha_pattern'])
     if (Object.keys(fields.get(map) ?? {}).length > 0) fields.fail(map, 'no pattern')
   fields.only('bias', 'none')
+  const targets = fields.get('target_modules')
+  const texts = Array.isArray(targets) && targets.length > 0 && targets.every(target => typeof target === 'string')
+  if (typeof targets !== 'string' && !texts) fields.fail('target_modules', 'names of layers, or a pattern')
   return {
     r: fields.count('r'),
     lora_alpha: fields.number('lora_alpha'),
-    target_modules: fields.get('target_modules') as LoraConfig['target_modules'],
+    target_modules: targets as LoraConfig['target_modules'],
     use_rslora: fields.flag('use_rslora', false),
     use_dora: fields.flag('use_dora', false),
   }
@@ -237,6 +241,8 @@ export async function saveMerged(
   disposeTree(tensorsOf(merged).filter(t => !kept.has(t)))
 }
 
+const PATTERN_MS = 1000 // some patterns take for ever
+
 /** The weights of the linear layers that an adapter's target_modules names, with PEFT's rules of matching. */
 function targetsOf(model: Base, { target_modules, use_dora }: LoraConfig, where = 'LoraConfig'): Parameter[] {
   if (use_dora && model.part)
@@ -254,7 +260,7 @@ function targetsOf(model: Base, { target_modules, use_dora }: LoraConfig, where 
   const unmatched = Array.isArray(target_modules)
     ? (target_modules as string[]).filter(t => !linear.some(p => module(p) === t || module(p).endsWith(`.${t}`)))
     : []
-  const found = linear.filter(p => matches(module(p)))
+  const found = withinTime(PATTERN_MS, `${where}: target_modules`, () => linear.filter(p => matches(module(p))))
   if (found.length === 0 || unmatched.length > 0)
     throw new Error(
       `${where}: target_modules ${JSON.stringify(unmatched.length > 0 ? unmatched : target_modules)} match no linear ` +

@@ -134,6 +134,10 @@ describe('LoRA adapters of the FLUX transformer', function () {
       /\["q_proj"\] match no linear layer of FluxTransformer2DModel. It has .*to_q.*to_out\.0.*proj_mlp/,
     )
     await assert.rejects(loadAdapter(base.model, fixture('qwen2_adapter')), /Needed: pytorch_lora_weights\.safetensors/)
+    assert.throws(
+      () => initAdapter(base.model, { target_modules: '(\\w+\\w*)*!' }, 0),
+      /target_modules: not done after 1 s/,
+    )
   })
 })
 
