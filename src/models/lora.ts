@@ -141,7 +141,7 @@ function adapterConfig(fields: Fields): LoraConfig {
   return {
     r: fields.count('r'),
     lora_alpha: fields.number('lora_alpha'),
-    target_modules: targets as LoraConfig['target_modules'],
+    target_modules: targets,
     use_rslora: fields.flag('use_rslora', false),
     use_dora: fields.flag('use_dora', false),
   }
