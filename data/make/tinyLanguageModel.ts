@@ -27,12 +27,8 @@ import { readFields } from '../../src/io/json.js'
 import { initWeights } from '../../src/models/initWeights.js'
 import { causalModel } from '../../src/models/loadCausalModel.js'
 import { tokenLogProbs } from '../../src/nn/index.js'
-import { adamw } from '../../src/optimizers/adamw.js'
-import { learningRate } from '../../src/optimizers/learningRate.js'
-import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
-import { eachTensor, jit, mapTensors, random, start, stats, tensorsOf, withTensors } from '../../src/xla/index.js'
-import type { TensorTree } from '../../src/xla/index.js'
-import { muon } from './muon.js'
+import { random, start, stats } from '../../src/xla/index.js'
+import { pretrainer } from './pretrainer.js'
 import { trainBpe } from './trainBpe.js'
 
 const SIZE = {
@@ -106,23 +102,10 @@ const RECIPES: Record<string, Recipe> = {
 const BATCH = 48
 const PROMPT_WEIGHT = 0.1
 const EQUATION_SHARE = 0.4
-const MUON_RATE = 0.02
-const ADAM = { adam_beta1: 0.9, adam_beta2: 0.98, adam_epsilon: 1e-8, weight_decay: 0, max_grad_norm: 0 }
-const ADAM_RATE = 3e-3
-const WARMUP = 40
-
 interface Example {
   ids: number[]
   /** Weight of each token's loss. */
   weights: number[]
-}
-
-interface State {
-  weights: TensorTree
-  momentum: TensorTree
-  m: TensorTree
-  v: TensorTree
-  step: tf.Tensor
 }
 
 const { values, positionals } = parseArgs({
@@ -156,28 +139,19 @@ async function make(recipe: Recipe, out: string, steps: number, seed: number): P
     if (shape.length > 1) return { std: SIZE.initializer_range }
     return name.endsWith('norm.weight') ? { constant: architecture.norm } : undefined
   })
-  const zeros = () => mapTensors(weights, t => tf.zeros(t.shape))
-  let state: State = { weights, momentum: zeros(), m: zeros(), v: zeros(), step: tf.scalar(0, 'int32') }
-
-  const update = jit(
-    (
-      state: State,
-      ids: tf.Tensor,
-      lossWeights: tf.Tensor,
-      muonRate: tf.Tensor,
-      adamRate: tf.Tensor,
-    ): [State, tf.Tensor] => {
+  const trainer = pretrainer(
+    weights,
+    steps,
+    (weights, batch) => {
+      const { ids, each } = batch as { ids: tf.Tensor; each: tf.Tensor }
       const inputs = { input_ids: ids, attention_mask: tf.onesLike(ids) } // right padding is never attended to by what counts
       const [b, t] = ids.shape as [number, number]
-      const { value, grads } = valueAndGrad(w => {
-        const logits = model.head(w, tf.slice(model.hidden(w, inputs), [0, 0, 0], [b, t - 1, -1])) // [B, T−1, V]
-        const logProbs = tokenLogProbs(logits, tf.slice(ids, [0, 1], [b, t - 1]))
-        const each = tf.slice(lossWeights, [0, 1], [b, t - 1])
-        return { value: tf.neg(tf.div(tf.sum(tf.mul(logProbs, each)), tf.sum(each))), aux: {} }
-      }, state.weights)
-      return [step(state, grads, muonRate, adamRate), value]
+      const logits = model.head(weights, tf.slice(model.hidden(weights, inputs), [0, 0, 0], [b, t - 1, -1])) // [B, T−1, V]
+      const logProbs = tokenLogProbs(logits, tf.slice(ids, [0, 1], [b, t - 1]))
+      const counts = tf.slice(each, [0, 1], [b, t - 1])
+      return tf.neg(tf.div(tf.sum(tf.mul(logProbs, counts)), tf.sum(counts)))
     },
-    { donate: [0], name: 'pretrain' },
+    path => path.endsWith('proj.weight'),
   )
 
   const order = rng(seed, 77)
@@ -197,51 +171,17 @@ async function make(recipe: Recipe, out: string, steps: number, seed: number): P
       undefined,
       'int32',
     )
-    const lossWeights = tf.tensor2d(batch.map(e => pad(e.weights, 0)))
-    const at = (rate: number) =>
-      tf.scalar(learningRate(i, steps, { learning_rate: rate, lr_scheduler_type: 'cosine', warmup_steps: WARMUP }))
-    const rates = [at(MUON_RATE), at(ADAM_RATE)] as const
-    const [next, loss] = await update.async(state, ids, lossWeights, ...rates)
-    state = next
+    const each = tf.tensor2d(batch.map(e => pad(e.weights, 0)))
+    const loss = await trainer.update({ ids, each })
     if (i % 25 === 0 || i === steps - 1) {
       const seconds = (performance.now() - began) / 1000
-      console.log(`step ${i + 1}/${steps}  loss ${(await loss.data())[0]!.toFixed(4)}  ${seconds.toFixed(0)} s`)
+      console.log(`step ${i + 1}/${steps}  loss ${loss.toFixed(4)}  ${seconds.toFixed(0)} s`)
     }
-    tf.dispose([ids, lossWeights, loss, ...rates])
+    tf.dispose([ids, each])
   }
-  await saveWeights(join(out, 'model.safetensors'), state.weights, model.parameters, { layers: model.layers })
+  await saveWeights(join(out, 'model.safetensors'), trainer.weights(), model.parameters, { layers: model.layers })
   await writeManifest(out, steps, seed, (performance.now() - began) / 1000)
   console.log(stats())
-}
-
-/** Muon on the matrices of the blocks, AdamW on embeddings, norms and biases; gradients are clipped to norm 1 first. */
-function step(state: State, grads: TensorTree, muonRate: tf.Tensor, adamRate: tf.Tensor): State {
-  const norm = tf.sqrt(tf.addN(tensorsOf(grads).map(g => tf.sum(tf.square(g)))))
-  const clipped = mapTensors(grads, g => tf.mul(g, tf.minimum(tf.div(1, tf.add(norm, 1e-6)), 1)))
-  const rest = adamw(
-    state.weights,
-    clipped,
-    { m: state.m, v: state.v, step: state.step },
-    { ...ADAM, learning_rate: adamRate },
-  )
-  const [g, momentum, adam] = [clipped, state.momentum, rest.weights].map(tensorsOf) as [
-    tf.Tensor[],
-    tf.Tensor[],
-    tf.Tensor[],
-  ]
-  const weights: tf.Tensor[] = []
-  const moments: tf.Tensor[] = []
-  eachTensor(state.weights, (w, path) => {
-    const i = weights.length
-    const block = path.endsWith('proj.weight') ? muon(w, g[i]!, momentum[i]!, muonRate) : undefined
-    weights.push(block?.weight ?? adam[i]!)
-    moments.push(block?.momentum ?? momentum[i]!)
-  })
-  return {
-    weights: withTensors(state.weights, weights),
-    momentum: withTensors(state.momentum, moments),
-    ...rest.state,
-  }
 }
 
 function conversation(tokenizer: Tokenizer, row: Reply): Example {
