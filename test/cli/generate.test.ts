@@ -120,7 +120,7 @@ describe('rewardlab generate', () => {
         [pipeline, '--image', good, '--prompt', 'a', '--output', dir],
         /--output is .*, a folder\. Needed the name of a/,
       ],
-      [[...edit, '--image', good], /good\.jsonl: .*Needed a whole PNG/],
+      [[...edit, '--image', good], /good\.jsonl: another kind of file\. Needed PNG/],
       [[...edit, '--image', good, '--height', 'x'], /--height is "x", needed a number/],
       [[...edit, '--image', picture, '--adapter', dir], /Needed: pytorch_lora_weights\.safetensors/],
       [[...edit, '--image', picture, '--vae_tile', '24'], /tiles of 24 pixels, needed a multiple of 16/],
