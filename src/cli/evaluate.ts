@@ -9,7 +9,7 @@ import type { Score, WeightedRewards } from '../rewards/index.js'
 import { disposeTree, jit, random, type TensorTree } from '../xla/index.js'
 import { parse, type Command } from './command.js'
 import { readExperiment, type Args, type Experiment } from './experiment.js'
-import { readDataset, type DataRow } from './namedDatasets.js'
+import { readDataset, usableRows, type DataRow } from './namedDatasets.js'
 import { isPipeline, openPolicy } from './openPolicy.js'
 import { textTable } from './textTable.js'
 
@@ -178,22 +178,31 @@ async function encode(policy: Policy, rows: readonly DataRow[], column: string):
 /** Evaluates the policy of a config.
  * @param options.trained the one that `train` left in output_dir
  * @throws Error naming the field that is missing */
-export async function evaluate(experiment: Experiment, { trained = false } = {}): Promise<Metric[]> {
+export async function evaluate(
+  experiment: Experiment,
+  { trained = false }: { trained?: boolean } = {},
+): Promise<{ metrics: Metric[]; skipped: string[] }> {
   const { config } = experiment
   if (config.eval_dataset === null) throw new Error('evaluate: the config has no eval_dataset, needed one.')
-  const rows = await readDataset(config.eval_dataset)
+  const given = await readDataset(config.eval_dataset)
   const opened = trained ? trainedConfig(config) : config
   const policy = await openPolicy(opened)
-  const compares = rows.some(row => 'chosen' in row)
+  const compares = given.some(row => 'chosen' in row)
   const base = compares && opened.model !== config.model ? await openPolicy(config) : undefined // what was trained
   const reference = base ? base.weights : compares ? policy.reference : policy.weights
   try {
-    return await evaluatePolicy(policy, reference, rows, experiment)
+    const length = Number(config.args['max_completion_length'] ?? 1)
+    const { rows, skipped } = await usableRows(config.eval_dataset, given, policy, length)
+    return { metrics: await evaluatePolicy(policy, reference, rows, experiment), skipped }
   } finally {
     policy.dispose()
     base?.dispose()
   }
 }
+
+/** Lines that tell which rows were left out, and why. */
+export const leftOut = (skipped: readonly string[]): string[] =>
+  skipped.length === 0 ? [] : [`left out ${skipped.length} rows:`, ...skipped]
 
 /** Where `train` left its weights: an adapter on the model, or a model of its own. */
 function trainedConfig(config: Experiment['config']): Experiment['config'] {
@@ -218,7 +227,7 @@ policy draws, and of exactAnswer exact match and pass@k.
       trained: { type: 'boolean' },
     })
     const experiment = await readExperiment(positionals[0]!, values.set)
-    const metrics = await evaluate(experiment, { trained: values.trained ?? false })
-    print(textTable(metrics), { metrics })
+    const { metrics, skipped } = await evaluate(experiment, { trained: values.trained ?? false })
+    print([textTable(metrics), ...leftOut(skipped)].join('\n'), { metrics, skipped })
   },
 }

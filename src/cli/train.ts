@@ -22,7 +22,7 @@ import { disposeTree, platform } from '../xla/index.js'
 import { checkpointing } from './checkpointing.js'
 import { parse, untilSignalled, type Command } from './command.js'
 import { checkMemory } from './estimate.js'
-import { evaluatePolicy, type Metric } from './evaluate.js'
+import { evaluatePolicy, leftOut, type Metric } from './evaluate.js'
 import { loopDefaults, readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
 import { without } from './named.js'
 import { readDataset, usableRows, type DataRow } from './namedDatasets.js'
@@ -60,7 +60,7 @@ export interface TrainResult {
   metrics: Row
   /** Of that step, if this process evaluated it. */
   evaluation: Metric[]
-  /** Rows of the data set that were left out (`bad_rows: skip`), and why. */
+  /** Rows of the data sets that were left out (`bad_rows: skip`), and why. */
   skipped: string[]
 }
 
@@ -75,16 +75,15 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
     throw new Error(`train: output_dir ${output_dir} exists. Name another, or pass --resume to go on with that run, or --overwrite to replace it.`) // prettier-ignore
   const from = options.resume ? await checkpointOf(config, output_dir) : null
   const given = await readDataset(dataset)
-  const heldOut = eval_dataset === null ? null : await readDataset(eval_dataset)
+  const held = eval_dataset && { config: eval_dataset, rows: await readDataset(eval_dataset) }
   await checkOnReferences(experiment, given)
   const policy = await openPolicy(config)
   try {
-    const { rows, skipped } = await usableRows(
-      dataset,
-      given,
-      policy,
-      Number(config.args['max_completion_length'] ?? 1),
-    )
+    const length = Number(config.args['max_completion_length'] ?? 1)
+    const { rows, skipped } = await usableRows(dataset, given, policy, length)
+    const usable = held && (await usableRows(held.config, held.rows, policy, length))
+    const heldOut = usable && usable.rows
+    skipped.push(...(usable?.skipped ?? []))
     const reference = heldOut?.some(row => 'chosen' in row) ? policy.reference : policy.weights // taken before training
     let run = startRun(policy, rows, experiment, from ? await loadState<TrainState>(from.dir) : undefined)
     const folder = createRun(basename(output_dir), { ...config, versions: versions() }, {
@@ -324,9 +323,8 @@ start at the working directory. Ctrl-C ends after the current step, keeps what t
         `stopped after step ${result.step} of ${result.steps}; ${result.output_dir} holds what there is, --resume goes on.`,
       )
     const evaluated = result.evaluation.length === 0 ? [] : [textTable(result.evaluation)]
-    const skipped = result.skipped.length === 0 ? [] : [`left out ${result.skipped.length} rows:`, ...result.skipped]
     const early = result.stopped === null ? [] : [`ended before step ${result.steps}: ${result.stopped}`]
     const end = `${result.step} steps → ${result.model}${result.kept === result.step ? '' : ` (step ${result.kept}, the best)`}`
-    print([...evaluated, ...skipped, ...early, end].join('\n'), result)
+    print([...evaluated, ...leftOut(result.skipped), ...early, end].join('\n'), result)
   },
 }

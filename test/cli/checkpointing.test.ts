@@ -47,7 +47,7 @@ describe('checkpoints of rewardlab train', () => {
     assert.deepEqual(named, { latest: 'checkpoint-3', best: { checkpoint: 'checkpoint-1', metric: 'eval_rewards/margins', value, greater_is_better: false } }) // prettier-ignore
     assert.equal((await bestCheckpoint(join(dir, 'best')))!.step, 1)
     assert.ok(weights('best', 'model').equals(weights('best', 'checkpoint-1')))
-    const again = (await evaluate(await readExperiment(path), { trained: true })).find(m => m.metric === 'rewards/margins')! // prettier-ignore
+    const again = (await evaluate(await readExperiment(path), { trained: true })).metrics.find(m => m.metric === 'rewards/margins')! // prettier-ignore
     assert.ok(Math.abs(again.mean - Number(value)) < 1e-4, 'rounding of float32')
     const other = readExperiment(path, ['args.metric_for_best_model=accuracy', `output_dir=${join(dir, 'other')}`])
     await assert.rejects(train(await other), /metric_for_best_model is "accuracy", but the evaluation has eval_rewards\/accuracies/) // prettier-ignore

@@ -90,9 +90,9 @@ describe('train', () => {
       assert.equal(existsSync(join(dir, output, 'lock')), false)
       const margin = (metrics: typeof result.evaluation) => metrics.find(m => m.metric === 'rewards/margins')!.mean
       assert.ok(margin(result.evaluation) > 0.01, `two pairs are learnt: ${margin(result.evaluation)}`)
-      const again = await evaluate(given, { trained: true })
+      const { metrics: again } = await evaluate(given, { trained: true })
       assert.ok(Math.abs(margin(again) - margin(result.evaluation)) < 1e-4, 'rounding of float32')
-      assert.equal(margin(await evaluate(given)), 0)
+      assert.equal(margin((await evaluate(given)).metrics), 0)
     })
 
   it('ends after the step where it is stopped, and refuses a folder that exists', async () => {

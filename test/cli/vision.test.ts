@@ -11,6 +11,7 @@ import { disposeTree, eachTensor } from '../../src/xla/index.js'
 import { readExperiment } from '../../src/cli/experiment.js'
 import { forwardCommand } from '../../src/cli/forward.js'
 import { generateCommand } from '../../src/cli/generate.js'
+import { evaluate } from '../../src/cli/evaluate.js'
 import { train } from '../../src/cli/train.js'
 import { writePng } from '../../src/io/images.js'
 import { openSafetensors, writeSafetensors, type StoredTensor } from '../../src/io/safetensors.js'
@@ -116,6 +117,22 @@ describe('the command line, of a model that sees', function () {
     assert.deepEqual(await encoded.prompt_ids.data(), Int32Array.from([...ids, ...ids]))
     disposeTree([encoded, whole])
     policy.dispose()
+  })
+
+  it('evaluate leaves out what cannot be decoded, and says so', async () => {
+    const path = join(dir, 'held.jsonl')
+    await writeFile(join(dir, 'bad.mp4'), 'broken')
+    const conversations = [{ from: 'human', value: '<video>\nWhich?' }, { from: 'gpt', value: '<answer>lift</answer>' }] // prettier-ignore
+    writeJsonl(
+      path,
+      [fixture('videos/h264.mp4'), 'bad.mp4'].map(video => ({ conversations, video })),
+    )
+    const file = join(dir, 'held.yaml')
+    const eval_dataset = { name: 'visionRows', path, bad_rows: 'skip' }
+    await writeFile(file, JSON.stringify({ optimizer: 'sft', model, eval_dataset }))
+    const { metrics, skipped } = await evaluate(await readExperiment(file))
+    assert.deepEqual([metrics[0]!.rows, skipped.length], [1, 1])
+    assert.match(skipped[0]!, /held\.jsonl, row 1: video 0: readVideo: .*bad\.mp4/)
   })
 
   it("train: SFT, then GRPO with the rewards for videos, on the documents' rows; the tower learns, and what is saved opens", async () => {
