@@ -124,7 +124,7 @@ export const RECIPES: Record<string, Recipe> = {
   },
 
   'tiny-gemma3-vl': {
-    steps: 900,
+    steps: 1200,
     batch: 32,
     vocabulary: VOCABULARY,
     norm: 0, // Gemma scales by 1 + w

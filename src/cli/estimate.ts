@@ -5,6 +5,7 @@ import { memory, onXla, platform, start } from '../xla/index.js'
 import { numberOf, parse, type Command, type Print } from './command.js'
 import { estimateTraining, type TrainingEstimate } from './estimateTraining.js'
 import { readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
+import { readDataset, type DataRow } from './namedDatasets.js'
 import { isPipeline } from './openPolicy.js'
 
 const GIB = 2 ** 30
@@ -67,12 +68,15 @@ Of a pipeline:
 /** @throws Error with the changes that would help most, if the training does not fit */
 async function ofTraining(path: string, sets: readonly string[], room: number | null, print: Print): Promise<void> {
   const experiment = await readExperiment(path, sets)
-  if (await isPipeline(experiment.config.model))
-    throw new Error(`${path} trains a pipeline. Pass its directory: rewardlab estimate ${experiment.config.model}.`)
-  const estimate = await estimateTraining(experiment)
+  const { dataset, model } = experiment.config
+  if (await isPipeline(model))
+    throw new Error(`${path} trains a pipeline. Pass its directory: rewardlab estimate ${model}.`)
+  if (dataset === null) throw new Error('estimate: the config has no dataset, needed one for the lengths of its rows.')
+  const rows = await readDataset(dataset)
+  const estimate = await estimateTraining(experiment, rows)
   const parts = partsOf(estimate)
   print(parts.map(([part, bytes]) => `${part.padEnd(12)}${inGib(bytes).padStart(12)}`).join('\n'), { memory: room, estimate }) // prettier-ignore
-  await requireRoom(path, sets, experiment, estimate, room)
+  await requireFits(path, sets, experiment, rows, estimate, room)
 }
 
 /** Tells what a training would take, before any of it is allocated; nothing of pipelines, and on a stock backend.
@@ -82,32 +86,34 @@ export async function checkMemory(
   path: string,
   sets: readonly string[],
   experiment: Experiment,
+  rows: readonly DataRow[],
   say: (text: string) => void,
 ): Promise<void> {
   const room = await deviceMemory()
   if (!onXla() || (await isPipeline(experiment.config.model))) return
-  const estimate = await estimateTraining(experiment).catch((error: Error) =>
+  const estimate = await estimateTraining(experiment, rows).catch((error: Error) =>
     say(`memory not estimated: ${error.message}`),
   )
   if (!estimate) return
   const parts = partsOf(estimate).filter(([, bytes]) => bytes > 0).map(([part, bytes]) => `${part} ${inGib(bytes)}`) // prettier-ignore
   say(`memory: ${parts.join(', ')}${room === null ? '' : ` of ${inGib(room)}`}`)
-  await requireRoom(path, sets, experiment, estimate, room)
+  await requireFits(path, sets, experiment, rows, estimate, room)
 }
 
 const partsOf = (estimate: TrainingEstimate) => Object.entries(estimate) as [keyof TrainingEstimate, number][]
 
-async function requireRoom(
+async function requireFits(
   path: string,
   sets: readonly string[],
   { config }: Experiment,
+  rows: readonly DataRow[],
   estimate: TrainingEstimate,
   room: number | null,
 ): Promise<void> {
   if (room === null || estimate.total <= room) return
   const helps: { change: string[]; total: number }[] = []
   for (const change of savings(config)) {
-    const { total } = await estimateTraining(await readExperiment(path, [...sets, ...change]))
+    const { total } = await estimateTraining(await readExperiment(path, [...sets, ...change]), rows)
     if (total < estimate.total) helps.push({ change, total })
   }
   const best = helps.sort((a, b) => a.total - b.total).slice(0, 3)

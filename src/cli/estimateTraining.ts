@@ -12,7 +12,7 @@ import {
   type TensorTree,
 } from '../xla/index.js'
 import type { Experiment, ExperimentConfig } from './experiment.js'
-import { readDataset, type DataRow } from './namedDatasets.js'
+import type { DataRow } from './namedDatasets.js'
 import { tunedParts } from './openPolicy.js'
 import { startRun } from './startRun.js'
 
@@ -38,12 +38,11 @@ export interface TrainingEstimate {
 /** Memory that the training of a language model takes, before any of it is allocated: the update is compiled for weights that are never
  * computed, as training will compile it, and the compiler says what it needs. Drawing is computed from the shapes. Compilation is not in it, nor
  * what the runtime takes for itself on a GPU.
- * @throws Error without a data set, or on a stock backend */
-export async function estimateTraining(experiment: Experiment): Promise<TrainingEstimate> {
-  const { optimizer, model: dir, adapter, dataset, args, ...options } = experiment.config
-  if (dataset === null) throw new Error('estimate: the config has no dataset, needed one for the lengths of its rows.')
+ * @param rows of its data set
+ * @throws Error on a stock backend */
+export async function estimateTraining(experiment: Experiment, rows: readonly DataRow[]): Promise<TrainingEstimate> {
+  const { optimizer, model: dir, adapter, args, ...options } = experiment.config
   const { quantization, dtype, gradient_checkpointing } = options
-  const rows = await readDataset(dataset)
   const policy = await loadPolicy(dir, { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, zeros: true, ...tunedParts(experiment.config) }) // prettier-ignore
   if (!onXla()) throw new Error(`estimate: needs the backend xla; this is ${tf.getBackend()}.`)
   const B = Number(args['per_device_train_batch_size']) * Number(args['gradient_accumulation_steps'])

@@ -191,8 +191,7 @@ export async function evaluate(
   const base = compares && opened.model !== config.model ? await openPolicy(config) : undefined // what was trained
   const reference = base ? base.weights : compares ? policy.reference : policy.weights
   try {
-    const length = Number(config.args['max_completion_length'] ?? 1)
-    const { rows, skipped } = await usableRows(config.eval_dataset, given, policy, length)
+    const { rows, skipped } = await usableRows(config.eval_dataset, given, policy, config.args)
     return { metrics: await evaluatePolicy(policy, reference, rows, experiment), skipped }
   } finally {
     policy.dispose()

@@ -250,6 +250,21 @@ function resolveArgs(
 /** The arguments that are the method's own. */
 export const ownArgs = (args: object): Record<string, unknown> => without(args, Object.keys(loopDefaults))
 
+/** The first field in which two configs differ, with both values as JSON; their arguments count as fields. None: undefined.
+ * @param free fields that may differ */
+export function changedField(
+  before: object,
+  after: object,
+  free: readonly string[],
+): { field: string; was?: string; is?: string } | undefined {
+  const flat = (config: { args?: object }) => without({ ...config, ...config.args }, ['args', ...free])
+  const [was, is] = [flat(before), flat(after)]
+  const fields = new Set([...Object.keys(was), ...Object.keys(is)])
+  return [...fields]
+    .map(field => ({ field, was: JSON.stringify(was[field]), is: JSON.stringify(is[field]) }))
+    .find(({ was, is }) => was !== is)
+}
+
 /** Carries out `a.b=value`. */
 export function assign(config: Record<string, unknown>, set: string): void {
   const [, path, value] = /^([^=]+)=(.*)$/s.exec(set) ?? []

@@ -113,16 +113,17 @@ export async function readDataset({ name, limit, ...options }: DatasetConfig): P
   return limit === null ? rows : Object.assign(rows.slice(0, limit), skipped && { skipped })
 }
 
-/** Rows of a data set that `policy` can take, without those whose pictures cannot be decoded or leave no room in its context for `length` more
- * tokens: with `bad_rows: skip` each is tried once. Without, all rows, of which the first that is bad stops the run when it is drawn.
+/** Rows of a data set that `policy` can take, without those whose pictures cannot be decoded or leave no room in its context for
+ * `max_completion_length` more tokens: with `bad_rows: skip` each is tried once. Without, all rows, of which the first that is bad stops the run when it is drawn.
  * @returns also which rows were left out, here or when the file was read */
 export async function usableRows(
   { bad_rows }: DatasetConfig,
   rows: readonly DataRow[],
   policy: { room?(prompt: unknown): Promise<number> },
-  length: number,
+  args: Readonly<Record<string, unknown>>,
 ): Promise<{ rows: readonly DataRow[]; skipped: string[] }> {
   if (bad_rows !== 'skip') return { rows, skipped: [] }
+  const length = Number(args['max_completion_length'] ?? 1)
   const skipped = ((rows as { skipped?: readonly SkippedRow[] }).skipped ?? []).map(({ reason }) => reason)
   const kept: DataRow[] = []
   for (const row of rows) {

@@ -4,10 +4,10 @@ import { basename, join } from 'node:path'
 import { stringify } from 'yaml'
 import { resolveConfig } from '../config.js'
 import { parseYaml, readYaml } from '../io/yaml.js'
-import { writeWhole } from '../plots/writeWhole.js'
+import { writeWhole } from '../io/writeWhole.js'
 import { openRun, type SweepFile, type Trial } from '../runs/index.js'
-import { assign, readExperiment } from './experiment.js'
-import { mappingOf, textOf, without } from './named.js'
+import { assign, changedField, readExperiment } from './experiment.js'
+import { mappingOf, textOf } from './named.js'
 
 /** What `sweep` reads from a YAML file. */
 export interface SweepConfig {
@@ -70,14 +70,9 @@ export async function prepareSweep(path: string, sets: readonly string[] = []): 
 /** @throws naming the field in which a trial that has begun was another */
 function checkSame(dir: string, name: string, text: string): void {
   if (!existsSync(join(dir, name, 'config.yaml'))) return
-  const [was, is] = [openRun(join(dir, name)).config, mappingOf(name, parseYaml(text, name))].map(config => ({
-    ...without({ ...config, ...mappingOf('args', config['args']) }, ['args', 'versions']),
-  }))
-  for (const key of new Set([...Object.keys(was!), ...Object.keys(is!)])) {
-    const [a, b] = [was![key], is![key]].map(value => JSON.stringify(value))
-    if (a !== b)
-      throw new Error(`sweep: ${key} is ${b}, but ${join(dir, name)} was begun with ${a}. Set it so, or name another output_dir.`) // prettier-ignore
-  }
+  const run = join(dir, name)
+  const changed = changedField(openRun(run).config, mappingOf(name, parseYaml(text, name)), ['versions'])
+  if (changed) throw new Error(`sweep: ${changed.field} is ${changed.is}, but ${run} was begun with ${changed.was}. Set it so, or name another output_dir.`) // prettier-ignore
 }
 
 /** The values of a tree of mappings by their dotted paths. */

@@ -3,10 +3,10 @@ import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { isRgbImage, writePng } from '../io/images.js'
+import { writeWhole } from '../io/writeWhole.js'
 import type { PromptRow, Row, Run, TrainState } from '../optimizers/index.js'
 import { rewardBatch } from '../optimizers/rollout.js'
 import { RECENT } from '../optimizers/warnings.js'
-import { writeWhole } from '../plots/writeWhole.js'
 import {
   createRun,
   bestCheckpoint,
@@ -23,8 +23,7 @@ import { checkpointing } from './checkpointing.js'
 import { parse, untilSignalled, type Command } from './command.js'
 import { checkMemory } from './estimate.js'
 import { evaluatePolicy, leftOut, type Metric } from './evaluate.js'
-import { loopDefaults, readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
-import { without } from './named.js'
+import { changedField, loopDefaults, readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
 import { readDataset, usableRows, type DataRow } from './namedDatasets.js'
 import { openPolicy } from './openPolicy.js'
 import { progress, warningLine } from './progress.js'
@@ -39,6 +38,9 @@ export interface TrainOptions {
   resume?: boolean
   /** Ends the run after its current step; what there is is kept. */
   signal?: AbortSignal
+  /** Called with the data set's rows before weights are loaded, unless a checkpoint was found to go on from: it had room before.
+   * @throws what keeps the run from its start */
+  check?: (rows: readonly DataRow[]) => Promise<void>
   /** Called after each step. */
   onRow?: (row: Row, steps: number) => void
   /** Told what seems wrong, each kind once. */
@@ -76,12 +78,12 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
   const from = options.resume ? await checkpointOf(config, output_dir) : null
   const given = await readDataset(dataset)
   const held = eval_dataset && { config: eval_dataset, rows: await readDataset(eval_dataset) }
+  if (from === null) await options.check?.(given)
   await checkOnReferences(experiment, given)
   const policy = await openPolicy(config)
   try {
-    const length = Number(config.args['max_completion_length'] ?? 1)
-    const { rows, skipped } = await usableRows(dataset, given, policy, length)
-    const usable = held && (await usableRows(held.config, held.rows, policy, length))
+    const { rows, skipped } = await usableRows(dataset, given, policy, args)
+    const usable = held && (await usableRows(held.config, held.rows, policy, args))
     const heldOut = usable && usable.rows
     skipped.push(...(usable?.skipped ?? []))
     const reference = heldOut?.some(row => 'chosen' in row) ? policy.reference : policy.weights // taken before training
@@ -224,13 +226,8 @@ async function checkpointOf(config: ExperimentConfig, dir: string): Promise<Stor
   if (from === null && notes.length > 0) throw new Error(`train --resume: no checkpoint is sound. ${notes.join(' ')} --overwrite starts anew.`) // prettier-ignore
   if (from === null) return null
   for (const note of notes) process.stderr.write(`${note}\n`)
-  const before = openRun(dir).config as unknown as ExperimentConfig
-  const flat = (given: ExperimentConfig) => without({ ...given, ...given.args, args: null }, FREE)
-  const [was, is] = [flat(before), flat(config)]
-  for (const key of new Set([...Object.keys(was), ...Object.keys(is)])) {
-    const [a, b] = [was[key], is[key]].map(value => JSON.stringify(value))
-    if (a !== b) throw new Error(`train --resume: ${key} is ${b}, but ${dir} was trained with ${a}. Set it so, or name another output_dir.`) // prettier-ignore
-  }
+  const changed = changedField(openRun(dir).config, config, FREE)
+  if (changed) throw new Error(`train --resume: ${changed.field} is ${changed.is}, but ${dir} was trained with ${changed.was}. Set it so, or name another output_dir.`) // prettier-ignore
   return from
 }
 
@@ -310,13 +307,17 @@ start at the working directory. Ctrl-C ends after the current step, keeps what t
       throw new Error('--resume goes on, --overwrite starts anew. Pass one of them.')
     const experiment = await readExperiment(positionals[0]!, values.set)
     const say = (text: string) => void process.stderr.write(`${text}\n`)
-    const { output_dir } = experiment.config
-    const goesOn = values.resume && output_dir !== null && existsSync(output_dir) // it had room before
-    if (!values.force && !goesOn)
-      await checkMemory(positionals[0]!, values.set ?? [], experiment, say).catch((error: Error) => {
+    const check = (rows: readonly DataRow[]) =>
+      checkMemory(positionals[0]!, values.set ?? [], experiment, rows, say).catch((error: Error) => {
         throw new Error(`${error.message} --force trains all the same.`, { cause: error })
       })
-    const options = { overwrite: values.overwrite, resume: values.resume, onRow: progress(), onWarning: warningLine() }
+    const options = {
+      overwrite: values.overwrite,
+      resume: values.resume,
+      check: values.force ? undefined : check,
+      onRow: progress(),
+      onWarning: warningLine(),
+    }
     const result = await untilSignalled(signal => train(experiment, { ...options, signal }))
     if (result.step < result.steps && result.stopped === null)
       throw new Error(

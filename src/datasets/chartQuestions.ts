@@ -1,10 +1,10 @@
 import type { RgbImage } from '../io/images.js'
 import type { Message } from '../io/tokenizer.js'
-import { FIGURES, paint, plain, type Rgb } from './paint.js'
+import { FIGURES, PALETTE, paint, plain, type Rgb } from './paint.js'
 import { rng, type Rng } from './rng.js'
 import { drawSplits, type Splits } from './splits.js'
 
-export const CHART_TASKS = ['height', 'taller', 'tallest', 'count'] as const
+export const CHART_TASKS = ['height', 'taller', 'tallest', 'count', 'area', 'perimeter'] as const
 
 /** A question about a drawn picture, with MathVista's fields. */
 export interface ChartQuestion {
@@ -22,7 +22,7 @@ export interface ChartQuestion {
   choices: string[] | null
   precision: null
   task: (typeof CHART_TASKS)[number]
-  /** What is to be seen: `red 3, blue 7`, or `2 circles, 3 squares`. */
+  /** What is to be seen: `red 3, blue 7`, `circle 2, square 3` or `width 4, height 6`. */
   seen: string
   /** What a careless reader would answer. */
   tempting: string
@@ -31,7 +31,7 @@ export interface ChartQuestion {
 export const CHART_SIDE = 48
 
 /** Questions on pictures of 48 × 48 pixels: bars of two to four colours, one to nine units high (how high is one, how much taller is one than
- * another, which is the tallest), and figures to count. The split is a hash of picture and question, the same for every seed and size.
+ * another, which is the tallest), figures to count, and the area and perimeter of a rectangle on a grid. The split is a hash of picture and question, the same for every seed and size.
  * @param options.size questions in all; a tenth each go to dev and test
  * @throws if `size` is not a whole number of at least 10 */
 export function chartQuestions({ seed, size }: { seed: number; size: number }): Splits<ChartQuestion> {
@@ -42,13 +42,16 @@ export function chartQuestions({ seed, size }: { seed: number; size: number }): 
       const counted = drawFigures(random)
       return counted && { row: () => countQuestion(counted), text: JSON.stringify(counted) }
     }
+    if (task === 'area' || task === 'perimeter') {
+      const rectangle = drawRectangle(random)
+      return { row: () => rectangleQuestion(task, rectangle), text: JSON.stringify([task, rectangle]) }
+    }
     const bars = drawBars(random)
     return { row: () => barQuestion(task, bars), text: JSON.stringify([task, bars]) }
   })
 }
 
-const COLOURS = { red: [215, 50, 45], green: [50, 160, 70], blue: [45, 90, 210], yellow: [225, 185, 40] } satisfies Record<string, Rgb> // prettier-ignore
-type Colour = keyof typeof COLOURS
+type Colour = keyof typeof PALETTE
 type Bar = { colour: Colour; height: number }
 
 const GROUND: Rgb = [235, 235, 235]
@@ -58,16 +61,15 @@ const WIDTH = 8 // pixels of a bar; as much as a patch
 
 function drawBars(random: Rng): Bar[] {
   const heights = random.shuffle(Array.from({ length: TOP }, (_, i) => i + 1)) // all different
-  const colours = random.shuffle(Object.keys(COLOURS) as Colour[])
+  const colours = random.shuffle(Object.keys(PALETTE) as Colour[])
   return colours.slice(0, 2 + random.int(3)).map((colour, i) => ({ colour, height: heights[i]! }))
 }
 
-function barQuestion(task: Exclude<ChartQuestion['task'], 'count'>, bars: readonly Bar[]): ChartQuestion {
+function barQuestion(task: 'height' | 'taller' | 'tallest', bars: readonly Bar[]): ChartQuestion {
   const image = plain(CHART_SIDE, CHART_SIDE, GROUND)
   bars.forEach(({ colour, height }, i) => {
-    for (let y = CHART_SIDE - 1 - height * UNIT; y < CHART_SIDE - 1; y++)
-      for (let x = 0; x < WIDTH; x++)
-        COLOURS[colour].forEach((value, c) => (image.data[3 * (y * CHART_SIDE + 4 + i * (WIDTH + 3) + x) + c] = value))
+    const high = height * UNIT
+    fill(image, { left: 4 + i * (WIDTH + 3), top: CHART_SIDE - 1 - high, width: WIDTH, height: high }, PALETTE[colour])
   })
   const seen = bars.map(({ colour, height }) => `${colour} ${height}`).join(', ')
   const [first, second] = bars as [Bar, Bar]
@@ -87,6 +89,37 @@ function barQuestion(task: Exclude<ChartQuestion['task'], 'count'>, bars: readon
   }
 }
 
+type Box = Record<'left' | 'top' | 'width' | 'height', number>
+
+function fill({ width, data }: RgbImage, box: Box, colour: Rgb): void {
+  for (let y = box.top; y < box.top + box.height; y++)
+    for (let x = box.left; x < box.left + box.width; x++) data.set(colour, 3 * (y * width + x))
+}
+
+const CELL = 6 // pixels of a cell of the grid
+const CELLS = CHART_SIDE / CELL
+const LINE: Rgb = [205, 205, 205]
+
+/** In cells of the grid: one to six wide and high. */
+function drawRectangle(random: Rng): Box & { colour: Colour } {
+  const [width, height] = [1 + random.int(6), 1 + random.int(6)]
+  const [left, top] = [random.int(CELLS - width + 1), random.int(CELLS - height + 1)]
+  return { left, top, width, height, colour: random.pick(Object.keys(PALETTE) as Colour[]) }
+}
+
+function rectangleQuestion(task: 'area' | 'perimeter', { colour, ...box }: Box & { colour: Colour }): ChartQuestion {
+  const image = plain(CHART_SIDE, CHART_SIDE, GROUND)
+  const { left, top, width, height } = box
+  fill(image, { left: left * CELL, top: top * CELL, width: width * CELL, height: height * CELL }, PALETTE[colour])
+  for (let i = 0; i < CELLS; i++) {
+    fill(image, { left: i * CELL, top: 0, width: 1, height: CHART_SIDE }, LINE)
+    fill(image, { left: 0, top: i * CELL, width: CHART_SIDE, height: 1 }, LINE)
+  }
+  const question = `Each cell is one unit wide and high. What is the ${task} of the ${colour} rectangle?`
+  const answer = task === 'area' ? width * height : 2 * (width + height)
+  return asked({ image, task, seen: `width ${width}, height ${height}`, question, answer: `${answer}`, tempting: `${width + height}` }) // prettier-ignore
+}
+
 const COUNTED = ['circle', 'square'] as const
 type Placed = { name: (typeof COUNTED)[number]; colour: Colour; x: number; y: number }
 const HALF = 4 // of a counted figure's side, in pixels
@@ -96,7 +129,7 @@ function drawFigures(random: Rng): { placed: Placed[]; wanted: Placed['name'] } 
   const places = random.shuffle(Array.from({ length: 16 }, (_, i) => i)).slice(0, 2 + random.int(6))
   const placed = places.map(at => ({
     name: random.pick(COUNTED),
-    colour: random.pick(Object.keys(COLOURS) as Colour[]),
+    colour: random.pick(Object.keys(PALETTE) as Colour[]),
     x: (at % 4) * 12 + 6 + random.int(3) - 1,
     y: Math.floor(at / 4) * 12 + 6 + random.int(3) - 1,
   }))
@@ -106,7 +139,7 @@ function drawFigures(random: Rng): { placed: Placed[]; wanted: Placed['name'] } 
 
 function countQuestion({ placed, wanted }: NonNullable<ReturnType<typeof drawFigures>>): ChartQuestion {
   const image = plain(CHART_SIDE, CHART_SIDE, GROUND)
-  for (const { name, colour, x, y } of placed) paint(image, { covers: FIGURES[name], x, y, half: HALF }, COLOURS[colour]) // prettier-ignore
+  for (const { name, colour, x, y } of placed) paint(image, { covers: FIGURES[name], x, y, half: HALF }, PALETTE[colour]) // prettier-ignore
   const count = (kind: string) => placed.filter(({ name }) => name === kind).length
   const seen = COUNTED.map(kind => `${kind} ${count(kind)}`).join(', ')
   return asked({ image, task: 'count', seen, question: `How many ${wanted}s are there?`, answer: `${count(wanted)}`, tempting: `${placed.length}` }) // prettier-ignore

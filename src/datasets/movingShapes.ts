@@ -1,7 +1,7 @@
 import type { RgbImage } from '../io/images.js'
 import { sampleVideo } from '../io/sampleVideo.js'
 import type { Message } from '../io/tokenizer.js'
-import { FIGURES, paint, plain, type Rgb } from './paint.js'
+import { FIGURES, PALETTE, paint, plain, type Rgb } from './paint.js'
 import { rng, type Rng } from './rng.js'
 import { drawSplits, type Splits } from './splits.js'
 
@@ -48,7 +48,7 @@ export function movingShapes({ seed, size }: { seed: number; size: number }): Sp
 
 interface State {
   shape: keyof typeof SHAPES
-  colour: keyof typeof COLOURS
+  colour: keyof typeof PALETTE
   x: number
   y: number
   half: number
@@ -60,7 +60,6 @@ interface Plan {
 }
 
 const SHAPES = { circle: FIGURES.circle, square: FIGURES.square, triangle: FIGURES.triangle }
-const COLOURS = { red: [215, 50, 45], green: [50, 160, 70], blue: [45, 90, 210], yellow: [225, 185, 40] } satisfies Record<string, Rgb> // prettier-ignore
 const GROUND: Rgb = [225, 225, 225]
 const ACT = 8 // frames of an action
 const WAY = 12 // pixels of a move
@@ -74,7 +73,7 @@ function drawPlan(random: Rng): Plan | null {
   const place = () => 6 + random.int(CLIP_SIDE - 12)
   const start: State = {
     shape: random.pick(names(SHAPES)),
-    colour: random.pick(names(COLOURS)),
+    colour: random.pick(names(PALETTE)),
     x: place(),
     y: place(),
     half: 4 + random.int(3),
@@ -106,7 +105,7 @@ function moved(state: State, action: ShapeAction, random: Rng): State {
     case 'shrink':
       return { ...state, half: state.half / GROWTH }
     case 'change colour':
-      return { ...state, colour: random.pick(names(COLOURS).filter(colour => colour !== state.colour)) }
+      return { ...state, colour: random.pick(names(PALETTE).filter(colour => colour !== state.colour)) }
     case 'blink':
       return state
   }
@@ -142,7 +141,7 @@ function frame(from: State, to: State, action: ShapeAction, part: number): RgbIm
   if (action === 'blink' && part > 0.25 && part < 0.75) return image
   const between = (name: 'x' | 'y' | 'half') => from[name] + (to[name] - from[name]) * part
   const figure = { covers: SHAPES[from.shape], x: between('x'), y: between('y'), half: between('half') }
-  paint(image, figure, COLOURS[part < 0.5 ? from.colour : to.colour])
+  paint(image, figure, PALETTE[part < 0.5 ? from.colour : to.colour])
   return image
 }
 

@@ -2,6 +2,9 @@ import type { RgbImage } from '../io/images.js'
 
 export type Rgb = readonly [red: number, green: number, blue: number]
 
+/** Colours that questions and answers name. */
+export const PALETTE = { red: [215, 50, 45], green: [50, 160, 70], blue: [45, 90, 210], yellow: [225, 185, 40] } satisfies Record<string, Rgb> // prettier-ignore
+
 /** A picture of one colour. */
 export function plain(width: number, height: number, colour: Rgb): RgbImage {
   const data = new Uint8ClampedArray(width * height * 3)

@@ -77,9 +77,10 @@ async function opened(
   const file = await stat(input).catch((error: NodeJS.ErrnoException) => {
     throw new Error(`${where}: ${error.code === 'ENOENT' ? 'there is no such file' : error.message}. Needed a video. Check the path.`, { cause: error }) // prettier-ignore
   })
-  if (!file.isDirectory()) requireFile(input)
-  if (!file.isDirectory())
+  if (!file.isDirectory()) {
+    requireFile(input)
     return /\.(gif|webp)$/i.test(input) ? openAnimation(await readFile(input), where) : openStream(input, where)
+  }
   const names = (await readdir(input)).filter(name => FRAMES.includes(extname(name).toLowerCase()))
   names.sort(new Intl.Collator('en', { numeric: true }).compare)
   return openFrames(names.map(name => join(input, name)), rate, where) // prettier-ignore

@@ -1,5 +1,5 @@
 import { renderPdf, renderPng, renderSvg } from './render.js'
-import { writeWhole } from './writeWhole.js'
+import { writeWhole } from '../io/writeWhole.js'
 
 export type FigureFormat = 'svg' | 'pdf' | 'png'
 

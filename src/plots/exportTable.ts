@@ -1,5 +1,5 @@
 import { escapeHtml } from './escapeHtml.js'
-import { writeWhole } from './writeWhole.js'
+import { writeWhole } from '../io/writeWhole.js'
 
 export type TableFormat = 'csv' | 'tex' | 'md' | 'html'
 

@@ -100,15 +100,15 @@ describe('the command line, of a model that sees', function () {
     const rows = await readDataset(config)
     const policy = await loadPolicy(model)
     const { room } = policy
-    const length = 300 // of 512; forty pictures take 960
-    const usable = await usableRows(config, rows, { room: prompt => room.call(policy, prompt as never) }, length)
+    const args = { max_completion_length: 300 } // of 512; forty pictures take 960
+    const usable = await usableRows(config, rows, { room: prompt => room.call(policy, prompt as never) }, args)
     assert.equal(usable.rows.length, 1)
     const [unmarked, broken, full] = usable.skipped
     assert.match(unmarked!, /row 2: 0 marks <video> for 1/)
     assert.match(broken!, /row 1: video 0: readVideo: .*broken\.mp4/)
     assert.match(full!, /row 3: the context leaves \d+ tokens behind its pictures and text/)
     await assert.rejects(policy.sample([rows[1]!['prompt'] as StoredPrompt], { seed: 0 }), /conversations\.jsonl, row 1: video 0/) // prettier-ignore
-    await assert.rejects(policy.sample([rows[2]!['prompt'] as StoredPrompt], { seed: 0, max_completion_length: length }), /conversations\.jsonl, row 3 has \d+ tokens; with max_completion_length/) // prettier-ignore
+    await assert.rejects(policy.sample([rows[2]!['prompt'] as StoredPrompt], { seed: 0, ...args }), /conversations\.jsonl, row 3 has \d+ tokens; with max_completion_length/) // prettier-ignore
 
     const stored = rows[0]!['prompt'] as StoredPrompt
     const encoded = await policy.encode([stored, stored], ['Yes.', 'Yes.'])

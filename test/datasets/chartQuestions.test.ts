@@ -16,10 +16,17 @@ describe('chartQuestions', () => {
         count: () => `${named[0]!}`,
         taller: () => `${named[0]! - named[1]!}`,
         tallest: () => [...values].reduce((a, b) => (Number(b[1]) > Number(a[1]) ? b : a))[0],
+        area: () => `${Number(values.get('width')) * Number(values.get('height'))}`,
+        perimeter: () => `${2 * (Number(values.get('width')) + Number(values.get('height')))}`,
       }
       assert.equal(answer, wanted[task](), question)
       if (choices) assert.deepEqual([...choices].sort(), [...values.keys()].sort())
       if (task === 'count') continue
+      if (task === 'area' || task === 'perimeter') {
+        const cells = Number(values.get('width')) * Number(values.get('height'))
+        assert.equal(pixels(image.data, /red|green|blue|yellow/.exec(question)![0]), cells * 5 * 5, question) // of 6 × 6 two lines
+        continue
+      }
       for (const [colour, height] of values) assert.equal(pixels(image.data, colour), Number(height) * 5 * 8, colour)
     }
     assert.deepEqual([...new Set(all.map(({ task }) => task))].sort(), [...CHART_TASKS].sort())

@@ -57,7 +57,8 @@ async function compare(): Promise<void> {
   for (const config of CONFIGS) {
     const file = join(dir, 'config.yaml')
     writeFileSync(file, JSON.stringify({ ...shared, ...config, dataset: { path: join(dir, 'rows.jsonl') }, model: join(dir, 'model') })) // prettier-ignore
-    const { total } = await estimateTraining(await readExperiment(file))
+    const experiment = await readExperiment(file)
+    const { total } = await estimateTraining(experiment, await readDataset(experiment.config.dataset!))
     let measured = 0
     for (let i = 0; i < 2; i++) {
       // the first leaves its programs in the cache on disk: compiling takes memory of its own
