@@ -1,4 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { nearest } from '../config.js'
 
 /** One command of the command line. */
 export interface Command {
@@ -20,6 +21,10 @@ type Parsed<O extends Options> = ReturnType<typeof parseArgs<{ options: O; allow
 /** Reads a command's arguments; all of `positionals` must be there.
  * @throws Error naming an unknown option or a missing argument */
 export function parse<O extends Options>(args: string[], positionals: readonly string[], options: O): Parsed<O> {
+  const known = Object.keys({ ...options, json: {}, help: {} })
+  for (const token of parseArgs({ args, options, allowPositionals: true, strict: false, tokens: true }).tokens)
+    if (token.kind === 'option' && !known.includes(token.name))
+      throw new Error(`unknown option ${token.rawName}. Did you mean --${nearest(token.name, known)}? See --help.`)
   const parsed = parseArgs({ args, options, allowPositionals: true as const, strict: true as const })
   const [found, needed] = [parsed.positionals.length, positionals.length]
   if (found !== needed)

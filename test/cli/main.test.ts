@@ -21,6 +21,7 @@ describe('rewardlab', () => {
     const cases = [
       [['dcotor'], 'unknown command "dcotor", needed one of doctor, estimate, evaluate, forward, generate, score, sweep, train. See rewardlab --help.'],
       [['forward', 'x'], 'found 1 arguments, needed 3: MODEL_DIR IN.safetensors OUT.safetensors. See --help.'],
+      [['generate', 'x', '--max_tokens', '3'], 'unknown option --max_tokens. Did you mean --max_new_tokens? See --help.'],
       [['forward', 'x', 'y', 'z'], 'x/config.json: there is no such file, nor its folder. Check the path.'],
       [['generate', 'x', '--messages', 'y'], "y: cannot be read (ENOENT: no such file or directory, open 'y'). Needed a JSON lines file, plain or gzip."],
     ] as const // prettier-ignore
