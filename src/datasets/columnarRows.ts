@@ -43,6 +43,9 @@ async function nextRows(worker: Worker, seconds: number): Promise<Row[] | null> 
     return answer.rows
   } finally {
     clearInterval(timer)
-    worker.removeAllListeners('message').removeAllListeners('error')
+    worker
+      .removeAllListeners('message')
+      .removeAllListeners('error')
+      .on('error', () => undefined) // of one that ends later
   }
 }

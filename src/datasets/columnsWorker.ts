@@ -2,6 +2,8 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { decodeColumns } from './decodeColumns.js'
 
+process.on('unhandledRejection', () => undefined) // hyparquet reads columns at once: the first that fails is told, others may fail after it
+
 const port = parentPort!
 const parts = decodeColumns(workerData as string)
 port.on('message', () => {

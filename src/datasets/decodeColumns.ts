@@ -1,23 +1,33 @@
-import { readFileSync } from 'node:fs'
-import { tableFromIPC } from '@uwdata/flechette'
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
+import { arrowRows } from './arrowRows.js'
+import { heldBytes } from './heldBytes.js'
 import type { Row } from './jsonl.js'
 
-/** Rows of a Parquet or Arrow file (as the library datasets stores them), some at a time.
- * It trusts the lengths in the file: {@link columnarRows} runs it where that does no harm. */
+/** Decodes the rows of a Parquet or Arrow file (as the library datasets stores them), some at a time.
+ * That of Parquet trusts the lengths in the file: {@link columnarRows} runs it where that does no harm. */
 export async function* decodeColumns(path: string): AsyncGenerator<Row[]> {
-  if (path.endsWith('.parquet')) yield* parquet(path)
-  else {
-    const bytes = readFileSync(path)
-    const table = tableFromIPC(bytes)
-    if (table.numRows > 8 * bytes.length) throw new Error(`${table.numRows} rows in ${bytes.length} bytes, needed a bit for each.`) // prettier-ignore
-    for (let row = 0; row < table.numRows; row += AT_ONCE)
-      yield Array.from({ length: Math.min(AT_ONCE, table.numRows - row) }, (_, i) => plain(table.get(row + i)) as Row)
-  }
+  if (path.endsWith('.parquet')) for await (const rows of parquet(path)) yield* parts(rows)
+  else yield* parts(arrowRows(path))
 }
 
 const AT_ONCE = 4096 // rows
+const MOST_AT_ONCE = 64e6 // bytes of a part, but for its last row
+const MOST_ROW = 1e9
+
+/** Rows some at a time. A few bytes may be a text that all rows share, which is copied for each where they leave the thread. */
+function* parts(rows: Iterable<Row>): Generator<Row[]> {
+  let [part, size]: [Row[], number] = [[], 0]
+  for (const row of rows) {
+    const bytes = heldBytes(row, true)
+    if (bytes > MOST_ROW) throw new Error(`a row of ${bytes} bytes, needed ${MOST_ROW} at most. Store less in a row.`)
+    part.push(plain(row) as Row)
+    if ((size += bytes) < MOST_AT_ONCE && part.length < AT_ONCE) continue
+    yield part
+    ;[part, size] = [[], 0]
+  }
+  if (part.length > 0) yield part
+}
 
 async function* parquet(path: string): AsyncGenerator<Row[]> {
   const file = await asyncBufferFromFile(path)
@@ -30,7 +40,7 @@ async function* parquet(path: string): AsyncGenerator<Row[]> {
       const rowEnd = Math.min(end, rowStart + AT_ONCE)
       const rows = await parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd, utf8: false })
       if (rows.length < rowEnd - rowStart) throw new Error(`row ${rowStart + rows.length} is missing of ${end}.`)
-      yield rows.map(row => plain(row) as Row)
+      yield rows
     }
     first = end
   }

@@ -7,6 +7,7 @@ import { parseJson } from '../io/json.js'
 import { requireFile } from '../io/requireFile.js'
 import { requireRoom } from '../io/requireRoom.js'
 import { columnarRows } from './columnarRows.js'
+import { heldBytes } from './heldBytes.js'
 import { parseRow, readUnpacked, textLines, textOf, type Row } from './jsonl.js'
 
 /** Reads the rows of a file, of the kind that its name ends in: `.jsonl` or `.ndjson` (JSON lines), `.json` (an array of objects, or JSON
@@ -39,18 +40,10 @@ export async function* streamRows(path: string): AsyncGenerator<Row> {
 export async function* heldRows(path: string): AsyncGenerator<Row> {
   let held = 0
   for await (const row of streamRows(path)) {
-    held += heapBytes(row)
+    held += heldBytes(row)
     requireRoom(held, `readRows: ${path}`, 'Read a part of it, or one row at a time by streamRows.')
     yield row
   }
-}
-
-/** What a value takes on the heap, about. */
-function heapBytes(value: unknown): number {
-  if (typeof value === 'string') return 24 + value.length
-  if (typeof value !== 'object' || value === null) return 8
-  if (ArrayBuffer.isView(value)) return 128 // its bytes lie elsewhere
-  return Object.values(value).reduce<number>((sum, child) => sum + 8 + heapBytes(child), 56)
 }
 
 const KINDS = ['.jsonl', '.ndjson', '.json', '.csv', '.tsv', '.parquet', '.arrow']

@@ -184,8 +184,9 @@ function readTemplate(source: string, dir: string): Template {
       source.replace(/(\{%-?\s*)generation\b/g, '$1if true').replace(/(\{%-?\s*)endgeneration\b/g, '$1endif'),
     )
   } catch (error) {
+    const found = error instanceof RangeError ? 'it nests too deeply' : (error as Error).message.slice(0, 200)
     throw new Error(
-      `${dir}: the chat template is not one that can be used (${(error as Error).message.slice(0, 200)}). ` +
+      `${dir}: the chat template is not one that can be used (${found}). ` +
         'Mend or replace chat_template.jinja, or chat_template in tokenizer_config.json.',
       { cause: error },
     )
@@ -195,16 +196,21 @@ function readTemplate(source: string, dir: string): Template {
 const BUILD_MS = 60_000
 const MOST_TEMPLATE = 1e6 // bytes; long ones have some ten thousand
 
-/** Runs what may run a regular expression of the file, on a text of some length, within a second and as much as the slowest of sound tokenizers
- * takes. Files without any need no guard. */
+/** Runs the file on a text of some length: where it has regular expressions, within a second and as much as the slowest of sound tokenizers takes. Files
+ * without any need no limit.
+ * @throws Error naming the file, also where the package finds it to be unsound only now */
 function guard(json: object, path: string): <T>(length: number, run: () => T) => T {
-  if (!hasPattern(json)) return (_, run) => run()
-  return (length, run) =>
-    withinTime(
-      2000 + Math.ceil(length / 10),
-      `${path}: a text of ${length} characters (a regular expression in the file?)`,
-      run,
-    )
+  const timed = hasPattern(json)
+  return (length, run) => {
+    const where = `${path}: a text of ${length} characters (a regular expression in the file?)`
+    try {
+      return timed ? withinTime(2000 + Math.ceil(length / 10), where, run) : run()
+    } catch (error) {
+      const { message } = error as Error
+      if (message.startsWith(where)) throw error
+      throw new Error(`${path}: ${length} characters or tokens cannot be changed into the other (${message.slice(0, 200)}). Save the tokenizer again.`, { cause: error }) // prettier-ignore
+    }
+  }
 }
 
 const hasPattern = (json: unknown): boolean =>

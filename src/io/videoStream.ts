@@ -51,7 +51,10 @@ export async function openStream(input: string | Uint8Array, where: string): Pro
       duration = track.duration ?? demuxer.duration
       ;[width, height] = [track.codedWidth ?? 0, track.codedHeight ?? 0]
     },
-  )
+  ).catch((error: Error) => {
+    if (error.message.startsWith(where)) throw error
+    throw new Error(`${where}: ${reasonOf(error)}. Fetch or encode the file again.`, { cause: error })
+  })
   times.sort((a, b) => a - b) // they come in the order of decoding
   const rate = rateOf(times, last)
   if (times.length === 0) throw new Error(`${where}: ${cut ?? 'no frames in it'}. Needed at least one.`)
@@ -75,7 +78,10 @@ export async function openStream(input: string | Uint8Array, where: string): Pro
           const index = state.shown++ // frames come in the order of showing, though their times do not
           if (frame.codedWidth * frame.codedHeight > MOST_PIXELS) state.failure ??= new Error(`a frame of ${frame.codedWidth} × ${frame.codedHeight} pixels, needed at most ${MOST_PIXELS}`) // prettier-ignore
           if (state.failure || !set.has(index)) return frame.close()
-          const copied = rgbOf(frame, rotation).then(image => void kept.set(index, image))
+          const copied = rgbOf(frame, rotation).then(
+            image => void kept.set(index, image),
+            (error: Error) => void (state.failure ??= error), // here, as nobody awaits it before the last frame
+          )
           pending.push(copied.finally(() => frame.close()))
         },
         error: error => (state.failure ??= error),

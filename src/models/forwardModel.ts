@@ -94,7 +94,7 @@ export const FORWARD_CLASSES =
   'CLIPVisionModel(WithProjection), FluxTransformer2DModel, QualityNet, T5EncoderModel'
 
 /** The model that a config.json is of; null for a causal language model. */
-function forwardModel(fields: Fields): ForwardModel | null {
+export function forwardModel(fields: Fields): ForwardModel | null {
   const [field, name] =
     fields.get('_class_name') === undefined
       ? ['architectures', (fields.get('architectures') as unknown[] | undefined)?.[0]]

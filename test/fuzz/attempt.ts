@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Target } from './targets.js'
 
@@ -9,6 +9,7 @@ const LONGEST_MESSAGE = 2000
 /** Has a parser read an input.
  * @returns what is wrong with how it went; null if it read it, or said in one clear Error why not */
 export async function attempt({ parse, where }: Target, path: string, input: Buffer): Promise<string | null> {
+  rmSync(path, { force: true }) // ext4 waits for the disk where a file is written over
   writeFileSync(path, input)
   const [began, before] = [process.cpuUsage(), process.resourceUsage().maxRSS]
   let problem: string | null = null

@@ -1,5 +1,6 @@
 import { cpSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { problemOf } from './attempt.js'
 
 /** A parser of files from elsewhere. */
 export interface Target {
@@ -29,10 +30,12 @@ const all = async (source: AsyncIterable<unknown>) => {
   for await (const part of source) void part
 }
 /** As the thread does; whatever it throws becomes a message of columnarRows. */
-const decodeAll = async (path: string) =>
-  all((await import('../../src/datasets/decodeColumns.js')).decodeColumns(path)).catch((error: Error) => {
+const decodeAll = async (path: string) => {
+  process.removeAllListeners('unhandledRejection').on('unhandledRejection', () => undefined)
+  await all((await import('../../src/datasets/decodeColumns.js')).decodeColumns(path)).catch((error: Error) => {
     throw new Error(`${path}: ${error.message}`, { cause: error })
   })
+}
 
 /** A safetensors file with some bytes of data. */
 const safetensors = (header: object, bytes: number): string => {
@@ -66,27 +69,33 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   },
   config: {
     file: 'config.json',
-    seeds: ['qwen2', 'llama', 'gemma3_vl', 'qwen25vl', 'mistral', 'qwen3'].map(model => `test/fixtures/${model}/config.json`), // prettier-ignore
+    seeds: ['qwen2', 'llama', 'gemma3_vl', 'qwen25vl', 'mistral', 'qwen3', 'opt', 'blip2', 'llava', 'llava_onevision', 'clip_model', 'clip_text', 'flux', 't5', 'autoencoder_kl'].map(model => `test/fixtures/${model}/config.json`), // prettier-ignore
     words: ['"rope_scaling": {"rope_type": "yarn", "factor": 2}', '"layer_types": ["full_attention"]', '"rope_type": "llama3"'], // prettier-ignore
     async parse(path) {
       const { readFields } = await import('../../src/io/json.js')
       const { causalModel } = await import('../../src/models/loadCausalModel.js')
-      causalModel(await readFields(path))
+      const { forwardModel } = await import('../../src/models/forwardModel.js')
+      const fields = await readFields(path)
+      if (!forwardModel(fields)) causalModel(fields)
     },
   },
   processor: {
     file: 'preprocessor_config.json',
-    seeds: ['qwen25vl_hub', 'gemma3_vision', 'clip_model'].map(
-      model => `test/fixtures/${model}/preprocessor_config.json`,
-    ),
+    seeds: ['qwen25vl_hub/preprocessor', 'gemma3_vision/preprocessor', 'clip_model/preprocessor', 'llava_onevision/processor'].map(file => `test/fixtures/${file}_config.json`), // prettier-ignore
     async parse(path) {
-      const readers = [
+      const { loadLlavaOnevisionProcessor } = await import('../../src/io/llavaOnevisionProcessor.js')
+      const readers: ((dir: string) => Promise<unknown>)[] = [
         (await import('../../src/io/imageProcessor.js')).loadImageProcessor,
         (await import('../../src/io/qwen2VlProcessor.js')).loadQwen2VlProcessor,
         (await import('../../src/io/gemma3Processor.js')).loadGemma3Processor,
+        dir => loadLlavaOnevisionProcessor(dir, [[16, 16], [16, 32], [32, 16], [32, 32], [48, 16], [48, 32]]), // prettier-ignore
       ]
+      cpSync(path, join(dirname(path), 'processor_config.json')) // newer models have it there
       const done = await Promise.allSettled(readers.map(read => read(dirname(path))))
-      for (const result of done) if (result.status === 'rejected') throw result.reason
+      const reasons: unknown[] = done.flatMap(result =>
+        result.status === 'rejected' ? [result.reason as unknown] : [],
+      )
+      if (reasons.length > 0) throw reasons.find(reason => problemOf(reason, path) !== null) ?? reasons[0]
     },
   },
   tokenizer: {
@@ -96,6 +105,37 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     async parse(path) {
       const tokenizer = await (await import('../../src/io/tokenizer.js')).loadTokenizer(dirname(path))
       tokenizer.decode(tokenizer.encode(`aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa! 12 é \u{1F600}\n<|im_end|>`), { specials: true }) // prettier-ignore
+    },
+  },
+  tokenizerConfig: {
+    file: 'tokenizer_config.json',
+    seeds: [`${qwen2}/tokenizer_config.json`, 'test/fixtures/clip_model/tokenizer_config.json'],
+    texts: [
+      '{"chat_template": [{"name": "default", "template": "{{ messages[0].content }}"}], "eos_token": {"content": "a"}}',
+    ],
+    beside: [`${qwen2}/tokenizer.json`],
+    async parse(path) {
+      const tokenizer = await (await import('../../src/io/tokenizer.js')).loadTokenizer(dirname(path))
+      tokenizer.decode(tokenizer.encode('a 12 é <|im_end|>'))
+      tokenizer.chat([{ role: 'user', content: 'é' }])
+    },
+  },
+  vocab: {
+    file: 'vocab.json',
+    seeds: ['test/fixtures/clip_model/vocab.json'],
+    beside: ['test/fixtures/clip_model/merges.txt', 'test/fixtures/clip_model/tokenizer_config.json'],
+    async parse(path) {
+      const tokenizer = await (await import('../../src/io/tokenizer.js')).loadTokenizer(dirname(path))
+      tokenizer.decode(tokenizer.encode('a 12 é <|endoftext|>'))
+    },
+  },
+  merges: {
+    file: 'merges.txt',
+    seeds: ['test/fixtures/clip_model/merges.txt'],
+    beside: ['test/fixtures/clip_model/vocab.json', 'test/fixtures/clip_model/tokenizer_config.json'],
+    async parse(path) {
+      const tokenizer = await (await import('../../src/io/tokenizer.js')).loadTokenizer(dirname(path))
+      tokenizer.decode(tokenizer.encode('a 12 é <|endoftext|>'))
     },
   },
   template: {
@@ -198,7 +238,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   },
   arrow: {
     file: 'rows.arrow',
-    seeds: [`${rows}/stream.arrow`],
+    seeds: ['stream.arrow', 'types.arrow', 'types_file.arrow'].map(name => `${rows}/${name}`),
     words: ['ARROW1', '\xff\xff\xff\xff'],
     async parse(path) {
       await decodeAll(path)

@@ -1,8 +1,7 @@
 /* Every parser of files from elsewhere, each for ten minutes (`-- fuzz MINUTES TARGET…`) with inputs changed at random, of which those that reach new code are
- * changed further. An input may take 2 s of processor time and 600 MB, and is read or answered with an Error that names the file. */
+ * changed further; they stay in runs/fuzz, where the next run goes on from them. An input may take 2 s of processor time and 600 MB, and is read or answered with an Error that names the file. */
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepare, TARGETS, type Target } from '../fuzz/targets.js'
 import { problemOf } from '../fuzz/attempt.js'
@@ -18,9 +17,8 @@ process.exit(failed > 0 ? 1 : 0)
 /** @returns how many kinds of failure it found */
 async function fuzz(name: string, seconds: number): Promise<number> {
   const target = TARGETS[name]!
-  const kept = join('runs/fuzz', name)
-  mkdirSync(kept, { recursive: true })
-  const folder = mkdtempSync(join(tmpdir(), `fuzz-${name}-`))
+  const folder = join('runs/fuzz', name)
+  rmSync(join(folder, 'input'), { recursive: true, force: true })
   const path = prepare(target, join(folder, 'input'))
   const failures = new Map<string, string>()
   const [began, total] = [Date.now(), { executions: 0, parts: 0, inputs: 0 }]
@@ -35,16 +33,11 @@ async function fuzz(name: string, seconds: number): Promise<number> {
     if (end === null) break
     const problem = await outcome(target, path, end)
     if (problem === null) continue // its own thread ended it with an Error
-    const file = join(kept, `failed-${failures.size}`)
+    const file = join(folder, `failed-${failures.size}`)
     writeFileSync(file, readFileSync(path))
     failures.set(problem, file)
   }
-  for (const [failure, input] of failures) {
-    const file = join(kept, input.split('/').at(-1)!)
-    if (file !== input) writeFileSync(file, readFileSync(input))
-    console.error(`${name}: ${failure} (${file})`)
-  }
-  rmSync(folder, { recursive: true })
+  for (const [failure, file] of failures) console.error(`${name}: ${failure} (${file})`)
   console.log(`fuzz ${name}: ${total.executions} inputs in ${Math.round((Date.now() - began) / 1000)} s, ${total.parts} parts of code seen, ${total.inputs} inputs kept, ${failures.size} failures`) // prettier-ignore
   return failures.size
 }
