@@ -8,6 +8,7 @@ import { astype, typeOf, type TensorTree } from '../xla/index.js'
 import { blip2Vision, blip2VisionConfig, blip2VisionShapes, type Blip2VisionConfig } from './blip2Vision.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
 import { opt, optConfig, type OptConfig } from './opt.js'
+import { parametersOf } from './parametersOf.js'
 import { qFormer, qFormerConfig, qFormerShapes, type QFormerConfig } from './qFormer.js'
 import { tileVision } from './tiles.js'
 import type { Vision } from './vision.js'
@@ -98,12 +99,6 @@ function vision(config: Blip2Config, { gradient_checkpointing: remat = true }: M
 
 function visionParameters({ text, vision, qformer, num_query_tokens }: Blip2Config): Parameter[] {
   const { hidden_size: D, num_hidden_layers, cross_attention_frequency: step } = qformer
-  const tower = Object.entries(blip2VisionShapes(vision)).map(([name, shape]) => ({
-    name: `vision_model.${name}`,
-    path: `visual.vision_model.${name.replace('.*', '')}`,
-    shape,
-    layers: vision.num_hidden_layers,
-  }))
   const queries = Object.entries(qFormerShapes(qformer, vision.hidden_size)).map(([name, shape]) => ({
     name: `qformer.${name}`,
     path: `visual.qformer.${name.replace('layer.*', 'layers')}`,
@@ -111,7 +106,7 @@ function visionParameters({ text, vision, qformer, num_query_tokens }: Blip2Conf
     ...(name.includes('.crossattention.') ? { layers: num_hidden_layers / step, step } : { layers: num_hidden_layers }),
   }))
   return [
-    ...tower,
+    ...parametersOf(vision.num_hidden_layers, blip2VisionShapes(vision), 'vision_model.', 'visual.vision_model.'),
     { name: 'query_tokens', path: 'visual.query_tokens', shape: [1, num_query_tokens, D] },
     ...queries,
     { name: 'language_projection.weight', path: 'visual.language_projection.weight', shape: [text.hidden_size, D] },

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { Parameter } from '../io/checkpoint.js'
 import type { Fields } from '../io/json.js'
 import {
   attention,
@@ -14,6 +13,7 @@ import {
 } from '../nn/index.js'
 import { mapTensors, scan, type TensorTree } from '../xla/index.js'
 import type { ForwardModel } from './forwardModel.js'
+import { parametersOf } from './parametersOf.js'
 
 /** The layers of CLIP, and of towers built alike; fields of config.json, under Hugging Face's names. */
 export interface ClipEncoder {
@@ -116,7 +116,7 @@ export function clipText(config: ClipTextConfig): ForwardModel {
   const { hidden_size: C, vocab_size, max_position_embeddings, projection_dim, layer_norm_eps, eos_token_id } = config
   return {
     architecture: projection_dim === null ? 'CLIPTextModel' : 'CLIPTextModelWithProjection',
-    parameters: named(config.num_hidden_layers, {
+    parameters: parametersOf(config.num_hidden_layers, {
       'embeddings.token_embedding.weight': [vocab_size, C],
       'embeddings.position_embedding.weight': [max_position_embeddings, C],
       ...clipLayerShapes(config),
@@ -157,7 +157,7 @@ export function clipVision(config: ClipVisionConfig): ForwardModel {
   const { hidden_size: C, image_size, num_channels, projection_dim, layer_norm_eps } = config
   return {
     architecture: projection_dim === null ? 'CLIPVisionModel' : 'CLIPVisionModelWithProjection',
-    parameters: named(config.num_hidden_layers, {
+    parameters: parametersOf(config.num_hidden_layers, {
       ...clipVisionShapes(config),
       ...(projection_dim === null ? {} : { 'visual_projection.weight': [projection_dim, C] }),
     }),
@@ -191,27 +191,36 @@ export function clipEmbedded(config: ClipVisionConfig, weights: TensorTree, pixe
 
 /** Hidden states of a tower after so many of its layers each; none is run behind the last of them.
  * @param x [B, T, C], what the layers take
+ * @param remat as of {@link clipEncode}
  * @returns [B, T, C] of each depth */
 export function clipStates(
   config: ClipEncoder,
   layers: TensorTree,
   x: tf.Tensor,
   depths: readonly number[],
+  remat: boolean,
 ): tf.Tensor[] {
   const states = new Map([[0, x]])
   let done = 0
   for (const depth of [...depths].sort((a, b) => a - b))
     if (depth > done) {
       const part = mapTensors(layers, t => tf.slice(t, done, depth - done))
-      states.set(depth, clipEncode(config, part, states.get(done)!))
+      states.set(depth, clipEncode(config, part, states.get(done)!, {}, remat))
       done = depth
     }
   return depths.map(depth => states.get(depth)!)
 }
 
 /** The layers of a tower on x [B, T, C].
- * @param layers each tensor [L, …] */
-export function clipEncode(config: ClipEncoder, layers: TensorTree, x: tf.Tensor, mask: AttentionMask = {}): tf.Tensor {
+ * @param layers each tensor [L, …]
+ * @param remat compute what is inside a layer anew for the gradient */
+export function clipEncode(
+  config: ClipEncoder,
+  layers: TensorTree,
+  x: tf.Tensor,
+  mask: AttentionMask = {},
+  remat = false,
+): tf.Tensor {
   const { num_attention_heads: H, hidden_size: C, layer_norm_eps: eps, hidden_act } = config
   const activation = ACTIVATIONS[hidden_act]
   const [b, t] = x.shape as [number, number]
@@ -226,7 +235,7 @@ export function clipEncode(config: ClipEncoder, layers: TensorTree, x: tf.Tensor
     const wide = activation(linear(layerNorm(mid, layer_norm2, eps), mlp.fc1)) // [B, T, I]
     return [tf.add(mid, linear(wide, mlp.fc2)), null]
   }
-  return scan(layer, x, layers)[0]
+  return scan(layer, x, layers, { remat })[0]
 }
 
 type Shapes = Record<string, number[]>
@@ -264,6 +273,3 @@ export function clipLayerShapes({ hidden_size: C, intermediate_size: I }: ClipEn
     ...layer('mlp.fc2', C, I),
   }
 }
-
-const named = (layers: number, shapes: Shapes): Parameter[] =>
-  Object.entries(shapes).map(([name, shape]) => ({ name, shape, path: name.replace('.*', ''), layers }))

@@ -5,6 +5,7 @@ import type { Fields } from '../io/json.js'
 import { astype, typeOf, type TensorTree } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
 import { gemma3, gemma3Config, gemmaNorm, type Gemma3Config } from './gemma3.js'
+import { parametersOf } from './parametersOf.js'
 import { siglipVision, siglipVisionConfig, siglipVisionShapes, type SiglipVisionConfig } from './siglip.js'
 import { seeingName, tileVision } from './tiles.js'
 import type { Vision } from './vision.js'
@@ -48,7 +49,7 @@ export function gemma3Vl(config: Gemma3VlConfig, options?: ModelOptions): Causal
     ...language,
     architecture: 'Gemma3ForConditionalGeneration',
     parameters: [...language.parameters, ...visionParameters(config)],
-    vision: gemma3Vision(config),
+    vision: gemma3Vision(config, options),
     ignored: new RegExp(`${language.ignored!.source}|${head.source}`),
     others: head,
     nameOf: seeingName,
@@ -65,7 +66,7 @@ interface Weights {
   }
 }
 
-function gemma3Vision(config: Gemma3VlConfig): Vision {
+function gemma3Vision(config: Gemma3VlConfig, { gradient_checkpointing: remat = true }: ModelOptions = {}): Vision {
   const { vision, mm_tokens_per_image: units, image_token_index } = config
   const side = vision.image_size / vision.patch_size // patches
   const tokens = Math.sqrt(units) // of a side
@@ -93,7 +94,7 @@ function gemma3Vision(config: Gemma3VlConfig): Vision {
       const projection = projector.mm_input_projection_weight
       const [N, tiles, ...one] = pixels!.shape as [number, number, number, number, number]
       const all = astype(tf.reshape(pixels!, [N * tiles, ...one]), typeOf(projection))
-      const hidden = siglipVision(vision, vision_tower, all) // [N · tiles, patches, D]
+      const hidden = siglipVision(vision, vision_tower, all, remat) // [N · tiles, patches, D]
       const D = vision.hidden_size
       const squares = tf.reshape(hidden, [-1, tokens, side / tokens, tokens, side / tokens, D])
       const pooled = tf.reshape(tf.mean(squares, [2, 4]), [-1, D]) // [N · M, D]
@@ -104,13 +105,8 @@ function gemma3Vision(config: Gemma3VlConfig): Vision {
 }
 
 function visionParameters({ text, vision }: Gemma3VlConfig): Parameter[] {
-  const under = (module: string, shapes: Record<string, number[]>): Parameter[] =>
-    Object.entries(shapes).map(([name, shape]) => ({
-      name: `model.${module}.${name}`,
-      path: `visual.${module}.${name.replace('.*', '')}`,
-      shape,
-      ...(name.includes('*') ? { layers: vision.num_hidden_layers } : {}),
-    }))
+  const under = (module: string, shapes: Record<string, number[]>) =>
+    parametersOf(vision.num_hidden_layers, shapes, `model.${module}.`, `visual.${module}.`)
   return [
     ...under('vision_tower', siglipVisionShapes(vision)),
     ...under('multi_modal_projector', {

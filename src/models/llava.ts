@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core'
-import type { Parameter } from '../io/checkpoint.js'
 import { imageProcessor } from '../io/imageProcessor.js'
 import type { Fields } from '../io/json.js'
 import { processorFields } from '../io/visionProcessor.js'
@@ -8,6 +7,7 @@ import { astype, typeOf, type TensorTree } from '../xla/index.js'
 import type { CausalModel, ModelOptions } from './causalModel.js'
 import { clipEmbedded, clipStates, clipVisionConfig, clipVisionShapes, type ClipVisionConfig } from './clip.js'
 import { llama, llamaConfig, type LlamaConfig } from './llama.js'
+import { parametersOf } from './parametersOf.js'
 import { qwen2, qwen2Config, type Qwen2Config } from './qwen2.js'
 import { siglipEmbedded, siglipVisionConfig, siglipVisionShapes, type SiglipVisionConfig } from './siglip.js'
 import { seeingName, tileVision } from './tiles.js'
@@ -98,7 +98,11 @@ function depthsOf(fields: Fields, usual: number, layers: number): number[] {
  * two linear layers to the width of the language model.
  * @source transformers 5.23, models/llava/modeling_llava.py; arXiv 2310.03744 */
 export function llava(config: LlavaConfig, options?: ModelOptions): CausalModel {
-  return { ...llavaParts(config, options), architecture: 'LlavaForConditionalGeneration', vision: llavaVision(config) }
+  return {
+    ...llavaParts(config, options),
+    architecture: 'LlavaForConditionalGeneration',
+    vision: llavaVision(config, options),
+  }
 }
 
 /** What is common to LLaVA's models: the language model, the parameters of all, their names in checkpoints. */
@@ -113,13 +117,8 @@ export function llavaParts({ text, ...config }: LlavaConfig, options?: ModelOpti
     ...(bias ? { [`${name}.bias`]: [C] } : {}),
   })
   const tower = vision.model_type === 'clip_vision_model' ? clipVisionShapes(vision.config) : siglipVisionShapes(vision.config) // prettier-ignore
-  const under = (module: string, shapes: Record<string, number[]>): Parameter[] =>
-    Object.entries(shapes).map(([name, shape]) => ({
-      name: `model.${module}.${name}`,
-      path: `visual.${module}.${name.replace('.*', '')}`,
-      shape,
-      ...(name.includes('*') ? { layers: vision.config.num_hidden_layers } : {}),
-    }))
+  const under = (module: string, shapes: Record<string, number[]>) =>
+    parametersOf(vision.config.num_hidden_layers, shapes, `model.${module}.`, `visual.${module}.`)
   const pooling = /^(model\.)?vision_tower\.(vision_model\.)?head\./ // SigLIP's, for other tasks
   return {
     ...language,
@@ -156,18 +155,23 @@ export function unitsOfTile({
 /** Features of tiles.
  * @param pixels [B, channels, H, W]
  * @returns [B, units, C] */
-export function llavaFeatures(config: LlavaConfig, weights: TensorTree, pixels: tf.Tensor): tf.Tensor {
+export function llavaFeatures(
+  config: LlavaConfig,
+  weights: TensorTree,
+  pixels: tf.Tensor,
+  { gradient_checkpointing: remat = true }: ModelOptions = {},
+): tf.Tensor {
   const { vision, depths, vision_feature_select_strategy: strategy } = config
   const { vision_tower, multi_modal_projector: projector } = (weights as unknown as Weights).visual
   const given = astype(pixels, typeOf(vision_tower.embeddings.patch_embedding.weight))
   const embedded = vision.model_type === 'clip_vision_model' ? clipEmbedded(vision.config, vision_tower, given) : siglipEmbedded(vision.config, vision_tower, given) // prettier-ignore
-  const states = tf.concat(clipStates(vision.config, vision_tower.encoder.layers, embedded, depths), 2) // [B, patches, D · layers]
+  const states = tf.concat(clipStates(vision.config, vision_tower.encoder.layers, embedded, depths, remat), 2) // [B, patches, D · layers]
   const chosen = strategy === 'default' ? tf.slice(states, [0, 1, 0]) : states // [B, units, D · layers]
   const activation = ACTIVATIONS[config.projector_hidden_act]
   return linear(activation(linear(chosen, projector.linear_1)), projector.linear_2)
 }
 
-function llavaVision(config: LlavaConfig): Vision {
+function llavaVision(config: LlavaConfig, options?: ModelOptions): Vision {
   const { vision, image_token_index } = config
   const { image_size } = vision.config
   const units = unitsOfTile(config)
@@ -192,7 +196,7 @@ function llavaVision(config: LlavaConfig): Vision {
 
     see(weights, { pixels }) {
       const [N, tiles, ...one] = pixels!.shape as [number, number, number, number, number]
-      const features = llavaFeatures(config, weights, tf.reshape(pixels!, [N * tiles, ...one])) // [N · tiles, units, C]
+      const features = llavaFeatures(config, weights, tf.reshape(pixels!, [N * tiles, ...one]), options) // [N · tiles, units, C]
       return tf.reshape(features, [N, tiles * units, -1])
     },
   }

@@ -54,7 +54,7 @@ export function llavaOnevision(config: LlavaOnevisionConfig, options?: ModelOpti
     ...parts,
     architecture: 'LlavaOnevisionForConditionalGeneration',
     parameters: [...parts.parameters, newline],
-    vision: llavaOnevisionVision(config),
+    vision: llavaOnevisionVision(config, options),
   }
 }
 
@@ -122,7 +122,7 @@ function interpolated(from: Size, to: Size, placeAt: (y: number, x: number) => n
   )
 }
 
-function llavaOnevisionVision(config: LlavaOnevisionConfig): Vision {
+function llavaOnevisionVision(config: LlavaOnevisionConfig, options?: ModelOptions): Vision {
   const { image_size: side, num_channels } = config.vision.config
   const { image_token_index, video_token_index } = config
   const [size, perTile] = [num_channels * side ** 2, sideOf(config) ** 2]
@@ -200,7 +200,7 @@ function llavaOnevisionVision(config: LlavaOnevisionConfig): Vision {
 
     see(weights, { pixels, places, shares }) {
       const [N, tiles, ...one] = pixels!.shape as [number, number, number, number, number]
-      const features = llavaFeatures(config, weights, tf.reshape(pixels!, [N * tiles, ...one])) // [N · tiles, perTile, C]
+      const features = llavaFeatures(config, weights, tf.reshape(pixels!, [N * tiles, ...one]), options) // [N · tiles, perTile, C]
       const C = features.shape[2]!
       const newline = (weights as unknown as { image_newline: tf.Tensor }).image_newline // [C]
       const newlines = tf.tile(tf.reshape(newline, [1, 1, C]), [N, 1, 1])

@@ -17,8 +17,9 @@ import type { CausalModel, ModelOptions } from './causalModel.js'
 import { decoder, headSize } from './decoder.js'
 import { decoderConfig, type DecoderConfig } from './decoderConfig.js'
 import { llamaParts } from './llama.js'
-import { qwenLayerTypes } from './qwen2.js'
+import { parametersOf } from './parametersOf.js'
 import { patchVision, type PatchLayout, type Patches } from './patchLayout.js'
+import { qwenLayerTypes } from './qwen2.js'
 import type { Seen, Vision } from './vision.js'
 
 /** Fields of config.json, under Hugging Face's names; those of the language model may stand in `text_config` or beside the others. */
@@ -197,27 +198,22 @@ function qwen25VlVision(
 function visionParameters(config: Qwen25VlVisionConfig): Parameter[] {
   const { hidden_size: C, intermediate_size: I, patch_size: P, depth: layers } = config
   const wide = config.spatial_merge_size ** 2 * C
-  const biased = (name: string, out: number, size: number): [string, number[]][] => [
-    [`${name}.weight`, [out, size]],
-    [`${name}.bias`, [out]],
-  ]
-  const shapes: [string, number[]][] = [
-    ['patch_embed.proj.weight', [C, config.in_channels, config.temporal_patch_size, P, P]],
-    ['blocks.*.norm1.weight', [C]],
+  const biased = (name: string, out: number, size: number) => ({
+    [`${name}.weight`]: [out, size],
+    [`${name}.bias`]: [out],
+  })
+  const shapes = {
+    'patch_embed.proj.weight': [C, config.in_channels, config.temporal_patch_size, P, P],
+    'blocks.*.norm1.weight': [C],
     ...biased('blocks.*.attn.qkv', 3 * C, C),
     ...biased('blocks.*.attn.proj', C, C),
-    ['blocks.*.norm2.weight', [C]],
+    'blocks.*.norm2.weight': [C],
     ...biased('blocks.*.mlp.gate_proj', I, C),
     ...biased('blocks.*.mlp.up_proj', I, C),
     ...biased('blocks.*.mlp.down_proj', C, I),
-    ['merger.ln_q.weight', [C]],
+    'merger.ln_q.weight': [C],
     ...biased('merger.mlp.0', wide, wide),
     ...biased('merger.mlp.2', config.out_hidden_size, wide),
-  ]
-  return shapes.map(([name, shape]) => ({
-    name: `model.visual.${name}`,
-    path: `visual.${name.replace('.*', '')}`,
-    shape,
-    ...(name.includes('*') ? { layers } : {}),
-  }))
+  }
+  return parametersOf(layers, shapes, 'model.visual.', 'visual.')
 }

@@ -43,11 +43,17 @@ interface SiglipVision {
 
 /** SiglipVisionModel without its pooling head.
  * @param pixels [B, channels, H, W]
+ * @param remat compute what is inside a layer anew for the gradient
  * @returns last_hidden_state [B, patches, C]
  * @source transformers 5.23, models/siglip/modeling_siglip.py; arXiv 2303.15343 */
-export function siglipVision(config: SiglipVisionConfig, weights: TensorTree, pixels: tf.Tensor): tf.Tensor {
+export function siglipVision(
+  config: SiglipVisionConfig,
+  weights: TensorTree,
+  pixels: tf.Tensor,
+  remat: boolean,
+): tf.Tensor {
   const { encoder, post_layernorm } = weights as unknown as SiglipVision
-  const hidden = clipEncode(config, encoder.layers, siglipEmbedded(config, weights, pixels))
+  const hidden = clipEncode(config, encoder.layers, siglipEmbedded(config, weights, pixels), {}, remat)
   return layerNorm(hidden, post_layernorm, config.layer_norm_eps)
 }
 

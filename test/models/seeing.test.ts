@@ -13,10 +13,11 @@ import {
   type Vision,
 } from '../../src/models/index.js'
 import { featuresOf, tokenTypes, type Look } from '../../src/models/vision.js'
+import { valueAndGrad } from '../../src/optimizers/valueAndGrad.js'
 import { loadPolicy, type LanguagePolicy, type VisionPrompt } from '../../src/policies/index.js'
-import { disposeTree, start, type TensorTree } from '../../src/xla/index.js'
+import { disposeTree, jit, start, type TensorTree } from '../../src/xla/index.js'
 import { drawnGreedily } from '../policies/drawnGreedily.js'
-import { gradientsAgree } from '../policies/gradientOf.js'
+import { agree, gradientsAgree, values } from '../policies/gradientOf.js'
 import { fixture } from './fixture.js'
 import { picture } from './pictures.js'
 
@@ -84,6 +85,18 @@ for (const { name, dir, prefix, tokens } of CASES)
       const mask = await stored('in.attention_mask')
       const width = values.length / mask.length
       return Array.from(values).filter((_, i) => mask[Math.floor(i / width)])
+    }
+
+    /** What was stored of a model's inputs. */
+    async function inputsOf(
+      names: Vision['inputs'],
+      leaveOut: readonly string[] = [],
+    ): Promise<Record<string, tf.Tensor>> {
+      const inputs: Record<string, tf.Tensor> = {}
+      for (const [input, { type }] of Object.entries(names))
+        if (source.tensors.has(`${prefix}in.${input}`) && !leaveOut.includes(input))
+          inputs[input] = tf.tensor(await stored(`in.${input}`), shape(`in.${input}`), type)
+      return inputs
     }
 
     describe('the policy', () => {
@@ -181,10 +194,7 @@ for (const { name, dir, prefix, tokens } of CASES)
       it('agrees with transformers: features and hidden states', async () => {
         const [ids, mask] = [await stored('in.input_ids'), await stored('in.attention_mask')]
         const [B, T] = shape('in.input_ids') as [number, number]
-        const inputs: Record<string, tf.Tensor> = {}
-        for (const [input, { type }] of Object.entries(vision.inputs))
-          if (source.tensors.has(`${prefix}in.${input}`))
-            inputs[input] = tf.tensor(await stored(`in.${input}`), shape(`in.${input}`), type)
+        const inputs = await inputsOf(vision.inputs)
         const sight = await vision.sightOf(inputs)
         const look: Look = vision.look({ ids, mask, T }, [sight], tokenTypes(vision, ids))
         const { values, hidden } = tf.tidy(() => {
@@ -206,6 +216,31 @@ for (const { name, dir, prefix, tokens } of CASES)
       })
     })
 
+    // CLIP's tower and SigLIP's.
+    if (dir === 'llava' || dir === 'gemma3_vl')
+      it('keeps less of its tower for the gradient with gradient_checkpointing, which is the same', async () => {
+        const [ids, mask] = [await stored('in.input_ids'), await stored('in.attention_mask')]
+        const rows = { ids, mask, T: shape('in.input_ids')[1]! }
+        async function gradientOf(gradient_checkpointing: boolean) {
+          const { model, weights } = await loadCausalModel(fixture(name), { gradient_checkpointing })
+          const vision = model.vision!
+          const inputs = await inputsOf(vision.inputs)
+          const look = vision.look(rows, [await vision.sightOf(inputs)], tokenTypes(vision, ids))
+          const program = jit((weights: TensorTree, patches: Record<string, tf.Tensor>) => {
+            const size = (weights: TensorTree) => tf.mean(tf.square(vision.see(weights, patches)))
+            return valueAndGrad(weights => ({ value: size(weights), aux: {} }), weights).grads
+          })
+          const grads = program(weights, look.seen.patches)
+          const kept = program.lower(weights, look.seen.patches).split('dynamic_update_slice').length
+          const found = await values(grads)
+          disposeTree([weights, inputs, look, grads])
+          return { kept, found }
+        }
+        const [anew, whole] = [await gradientOf(true), await gradientOf(false)]
+        assert.ok(anew.kept < whole.kept, `${anew.kept} stacks, without ${whole.kept}`)
+        agree(anew.found, whole.found)
+      })
+
     describe('as `rewardlab forward` runs it', () => {
       let loaded: Loaded
       before(async () => (loaded = await loadForwardModel(fixture(name))))
@@ -214,10 +249,7 @@ for (const { name, dir, prefix, tokens } of CASES)
       /** Logits of a file's inputs, thinned as they were stored. */
       async function logits(...leaveOut: string[]): Promise<number[]> {
         const { model, weights } = loaded
-        const inputs: Record<string, tf.Tensor> = {}
-        for (const [input, { type }] of Object.entries(model.inputs))
-          if (source.tensors.has(`${prefix}in.${input}`) && !leaveOut.includes(input))
-            inputs[input] = tf.tensor(await stored(`in.${input}`), shape(`in.${input}`), type)
+        const inputs = await inputsOf(model.inputs, leaveOut)
         const prepared = await model.prepare!(inputs)
         const found = tf.tidy(() => model.forward(weights, prepared)['logits']!)
         const values = await found.data()
