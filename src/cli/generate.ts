@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { readImage, readJsonl, readVideo } from '../datasets/index.js'
-import { isConversation, isMixed } from '../io/tokenizer.js'
+import { modelDirectory } from '../io/hub.js'
+import { hasChatTemplate, isConversation, isMixed } from '../io/tokenizer.js'
 import { loadPolicy, type LanguageSampleOptions, type Prompt, type VisionPrompt } from '../policies/index.js'
 import { isVisionPrompt } from '../policies/visionPrompts.js'
 import { disposeTree } from '../xla/index.js'
@@ -65,8 +66,9 @@ export const generateCommand: Command = {
 
 MODEL_DIR and DIR may be ids of the Hugging Face hub, org/name or org/name@revision.
 Completes each line of FILE.jsonl: {"messages": [{"role", "content"}, …]} through the chat template, or {"prompt": "text"}. For a model that
-sees, a line may have "images": [FILE, …] or "videos" beside it, paths from the folder of FILE.jsonl. --prompt is one message of the user. A video is an mp4,
-mov, webm, mkv (npm install @napi-rs/webcodecs@1.3.1 first), a GIF or a folder of frames.
+sees, a line may have "images": [FILE, …] or "videos" beside it, paths from the folder of FILE.jsonl. --prompt is one message of the user; without a chat
+template, it is the text as it stands (BLIP-2: "Question: … Answer:"). A video is an mp4, mov, webm, mkv (npm install @napi-rs/webcodecs@1.3.1 first), a GIF
+or a folder of frames.
   --fps X               frames taken of a second of video, 4 to 768 in all; default 2
   --greedy              take the likeliest token
   --temperature X       default 1
@@ -102,7 +104,7 @@ ${EDIT_HELP}`,
     const fps = number('fps') ?? 2 // qwen-vl-utils
     const completions = generate(
       dir,
-      messages === undefined ? [await asked(prompt!, fps, image, video)] : await readPrompts(messages, fps),
+      messages === undefined ? [await asked(dir, prompt!, fps, image, video)] : await readPrompts(messages, fps),
       {
         greedy: values.greedy ?? false,
         temperature: number('temperature'),
@@ -120,9 +122,9 @@ ${EDIT_HELP}`,
   },
 }
 
-/** A message of the user, with a picture or a video if there is one. */
-async function asked(content: string, fps: number, image?: string, video?: string): Promise<Prompt> {
-  const prompt = [{ role: 'user', content }]
+/** A message of the user, of a model without a chat template a text, with a picture or a video if there is one. */
+async function asked(dir: string, content: string, fps: number, image?: string, video?: string): Promise<Prompt> {
+  const prompt = (await hasChatTemplate(await modelDirectory(dir))) ? [{ role: 'user', content }] : content
   if (image === undefined && video === undefined) return prompt
   return {
     prompt,

@@ -58,15 +58,17 @@ export const TOKENIZER_FILES = [
   'special_tokens_map.json',
   'added_tokens.json',
   'chat_template.jinja',
+  'chat_template.json',
   'vocab.json',
   'merges.txt',
 ] as const
 
 /** Reads a Hugging Face tokenizer: tokenizer.json, tokenizer_config.json, and the chat template from either
- * chat_template.jinja or the config. CLIP's may be vocab.json and merges.txt in place of the first. */
+ * chat_template.jinja, chat_template.json (of older processors of models that see) or the config. CLIP's may be vocab.json and merges.txt in
+ * place of the first. */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const path = join(dir, 'tokenizer.json')
-  const config = await readJson(join(dir, 'tokenizer_config.json'), { optional: true })
+  const config = await tokenizerConfig(dir)
   const asClip = config['tokenizer_class'] === 'CLIPTokenizer' && !existsSync(path)
   const pipelineJson = asClip ? await clipTokenizerJson(dir, config) : await readJson(path)
   const pipeline = withinTime(BUILD_MS, path, () => build(pipelineJson, config, path))
@@ -231,11 +233,18 @@ function build(json: object, config: object, path: string): Pipeline {
   }
 }
 
+/** Whether conversations can be written as the model expects them. */
+export const hasChatTemplate = async (dir: string): Promise<boolean> =>
+  (await chatTemplate(dir, await tokenizerConfig(dir))) !== undefined
+
+const tokenizerConfig = (dir: string) => readJson(join(dir, 'tokenizer_config.json'), { optional: true })
+
 async function chatTemplate(dir: string, config: Record<string, unknown>): Promise<string | undefined> {
   requireFile(join(dir, 'chat_template.jinja'), MOST_TEMPLATE)
   const file = await readFile(join(dir, 'chat_template.jinja'), 'utf8').catch(() => undefined)
   if (file !== undefined) return file
-  const field = config['chat_template']
+  const stored = await readJson(join(dir, 'chat_template.json'), { optional: true })
+  const field = stored['chat_template'] ?? config['chat_template']
   if (typeof field === 'string') return field
   if (!Array.isArray(field)) return undefined
   const named = field as ({ name?: unknown; template?: unknown } | null)[] // transformers: several templates, one the default

@@ -154,8 +154,9 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
   return end < 0 ? a.length : end
 }
 
+/** Some templates end the prompt with other white space than they put before a reply, as LLaVA-OneVision's. */
 function requirePrefix(before: string, text: string): void {
-  if (!text.startsWith(before))
+  if (!text.startsWith(before.trimEnd()))
     throw new Error(
       `encode: the chat template writes the prompt as ${opening(before)} and with its reply as ${opening(text)}: ` +
         'what is learnt must follow the prompt. Use the template of the model.',

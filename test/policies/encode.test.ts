@@ -7,6 +7,7 @@ import { dpo, sft, type CompletionRow, type Run, type SftConfig } from '../../sr
 import { loadPolicy, type LanguagePolicy, type Message } from '../../src/policies/index.js'
 import { disposeTree } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
+import { picture } from '../models/pictures.js'
 
 type Text = string | Message[]
 
@@ -66,6 +67,28 @@ describe('rows as TRL cuts and masks them', function () {
     const third = await loadPolicy(dir)
     await assert.rejects(encoded(third, given), /the chat template writes the prompt as "2/)
     third.dispose()
+    await rm(dir, { recursive: true })
+  })
+
+  it('takes the template of LLaVA-OneVision, which puts a space before a reply that the prompt has not, from the file of its processor', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'encode-'))
+    await cp(fixture('llava_onevision'), dir, { recursive: true })
+    const path = join(dir, 'chat_template.jinja')
+    const spaced = await readFile(path, 'utf8')
+    await rm(path)
+    const hub = spaced.replace('<|im_start|>assistant \n', '<|im_start|>assistant\n') // as at the hub; transformers' tests have it, too
+    assert.notEqual(hub, spaced)
+    await writeFile(join(dir, 'chat_template.json'), JSON.stringify({ chat_template: hub }))
+    const seeing = await loadPolicy(dir, { tune_mm_vision: true }) // which keeps pictures with the rows
+    const prompt = { prompt: [{ role: 'user', content: 'What is here?' }], images: [picture(0, 16, 16)] }
+    for (const options of [{}, { assistant_only_loss: true }]) {
+      const rows = seeing.encode([prompt], [[{ role: 'assistant', content: 'It is.' }]], options)
+      const [ids, mask] = [await rows.completion_ids.data(), await (rows.loss_mask ?? rows.completion_mask).data()]
+      const learnt = Array.from(ids).filter((_, i) => mask[i])
+      assert.equal(seeing.tokenizer.decode(learnt, { specials: true }), ' \nIt is.<|im_end|>')
+      disposeTree(rows)
+    }
+    seeing.dispose()
     await rm(dir, { recursive: true })
   })
 
