@@ -37,9 +37,9 @@ function dividedAxis(path: string): -1 | -2 | null {
     .split('.')
     .slice(-2) // of 4-bit weights, the entries
   const matrix = kind === 'weight' || kind === 'lora_A' || kind === 'lora_B' // [out, in], [r, in], [out, r]
-  if (/^([qkv]|gate|up)_proj$/.test(module))
+  if (/^([qkv]_proj|gate_proj|up_proj|fc1)$/.test(module))
     return kind === 'bias' || kind === 'lora_magnitude_vector' ? -1 : matrix && kind !== 'lora_A' ? -2 : null
-  if (/^(o|down)_proj$/.test(module)) return matrix && kind !== 'lora_B' ? -1 : null
+  if (/^(o_proj|down_proj|out_proj|fc2)$/.test(module)) return matrix && kind !== 'lora_B' ? -1 : null
   return /^(embed_tokens|lm_head)$/.test(module) && matrix ? -2 : null
 }
 
