@@ -13,8 +13,10 @@ import { trainStep, type LossFunction } from './trainStep.js'
 
 /** Where a run stands, apart from its weights. */
 export interface Progress {
-  /** Updates done. */
+  /** Updates done, skipped ones among them. */
   step: number
+  /** Steps that were skipped, of all so far and in a row now. */
+  skipped: readonly [all: number, inARow: number]
   /** Rows drawn from the data set. */
   position: number
   /** Tokens (denoising steps) trained on. */
@@ -64,7 +66,8 @@ export interface TrainOptions<R extends TensorTree> {
 
 /** The loop that all methods share: prepare a batch, update the policy's weights by one compiled step, report a row.
  *
- * Nothing happens before the first row is asked for. `num_tokens` counts what the loss counts, all updates so far. A run may be continued from its state after any update that ends a
+ * Nothing happens before the first row is asked for. `num_tokens` counts what the loss counts, and `skipped_steps` the updates whose loss or gradient was not finite, all so
+ * far. A run may be continued from its state after any update that ends a
  * batch (each does, unless `num_iterations` is above 1). */
 export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
   const { name, policy, config, steps } = options
@@ -103,15 +106,16 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
           const [next, results] = await updated
           disposeTree([core, tensors]) // the handles: their memory was donated
           policy.weights = { trainable: next.trainable, frozen: policy.weights.frozen }
-          const { tokens, ...values } = await read(results)
+          const { tokens, skipped, ...values } = await read(results)
           const ends = i === updates
           known = progress = {
             step: progress.step + 1,
+            skipped: skipped ? [progress.skipped[0] + 1, progress.skipped[1] + 1] : [progress.skipped[0], 0],
             position: progress.position + (ends ? drawn : 0),
             tokens: progress.tokens + (tokens ?? 0),
             live: ends && live !== undefined ? mapValues(live, numbers => numbers.map(Math.fround)) : progress.live,
           }
-          disposeTree([state!.position, state!.tokens, state!.live])
+          disposeTree(countersOf(state!))
           state = { ...next, ...progressTensors(progress) }
           course.updating = false
           const seconds = (performance.now() - started) / 1000
@@ -123,8 +127,11 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
             ...rates,
             ...metrics,
             num_tokens: progress.tokens,
+            skipped_steps: progress.skipped[0],
             step_time: seconds,
           }
+          if (skipped && progress.skipped[1] >= config.max_skipped_steps)
+            throw skippedTooOften(name, progress, values['loss'] === null ? 'loss' : 'gradient')
         }
       } finally {
         disposeTree(rows)
@@ -158,7 +165,7 @@ function firstState(policy: Policy, config: TrainOptions<TensorTree>['config']):
       reference: config.sync_ref_model === true,
       eightBit: config.optim === 'adamw_8bit',
     }),
-    ...progressTensors({ step: 0, position: 0, tokens: 0, live: {} }),
+    ...progressTensors({ step: 0, skipped: [0, 0], position: 0, tokens: 0, live: {} }),
   }
 }
 
@@ -174,23 +181,39 @@ function adopted(policy: Policy, state: TrainState): TrainState {
   return state
 }
 
-function progressTensors({ position, tokens, live }: Progress): Pick<TrainState, 'position' | 'tokens' | 'live'> {
+type Counters = Pick<TrainState, 'position' | 'tokens' | 'skipped' | 'live'>
+
+/** The part of a state that the loop replaces. */
+const countersOf = ({ position, tokens, skipped, live }: TrainState): Counters => ({ position, tokens, skipped, live })
+
+function progressTensors({ position, tokens, skipped, live }: Progress): Counters {
   return {
+    skipped: tf.tensor1d([...skipped], 'int32'),
     position: tf.scalar(position, 'int32'),
     tokens: tf.scalar(tokens, 'int32'),
     live: mapValues(live, numbers => tf.tensor1d([...numbers])),
   }
 }
 
-async function progressOf({ step, position, tokens, live }: TrainState): Promise<Progress> {
+async function progressOf({ step, position, tokens, skipped, live }: TrainState): Promise<Progress> {
   const numbers = async (t: tf.Tensor) => Array.from(await t.data())
+  const [all, inARow] = (await numbers(skipped)) as [number, number]
   const entries = Object.entries(live).map(async ([name, t]) => [name, await numbers(t)] as const)
   return {
-    step: (await numbers(step))[0]!,
+    step: (await numbers(step))[0]! + all,
+    skipped: [all, inARow],
     position: (await numbers(position))[0]!,
     tokens: (await numbers(tokens))[0]!,
     live: Object.fromEntries(await Promise.all(entries)),
   }
+}
+
+function skippedTooOften(name: string, { step, skipped: [, n] }: Progress, what: string): Error {
+  const [which, weights] = n === 1 ? [`step ${step}`, 'those before it'] : [`${n} steps in a row, ${step - n + 1} to ${step},`, `those of step ${step - n}`] // prettier-ignore
+  return new Error(
+    `${name}: the ${what} of ${which} is not finite, and max_skipped_steps is ${n}; the weights are ${weights}. ` +
+      'Lower learning_rate, look at the rows of these steps, or find the operation with debugNans.',
+  )
 }
 
 /** Reads scalars and disposes them. */

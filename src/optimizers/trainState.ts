@@ -21,6 +21,8 @@ export interface TrainState extends StepState {
   position: tf.Tensor
   /** Tokens (denoising steps) trained on so far, int32 scalar. */
   tokens: tf.Tensor
+  /** Steps that were skipped, of all so far and in a row now, int32 [2]: `step` counts the others. */
+  skipped: tf.Tensor
   /** What a method carries from step to step outside the weights: weights of rewards, moving averages; float32 [·] each. */
   live: { [name: string]: tf.Tensor }
 }

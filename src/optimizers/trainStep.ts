@@ -36,10 +36,12 @@ export type LossFunction<R extends TensorTree> = (
   scalars: Record<string, tf.Tensor>,
 ) => (weights: Weights) => LossTerms
 
-/** One compiled update: loss and gradients (accumulated over parts of the batch), AdamW, metrics. The state is donated.
+/** One compiled update: loss and gradients (accumulated over parts of the batch), AdamW, metrics. The state is donated. Where loss or gradient is
+ * not finite, the new state is the old one, bit for bit, but for the random key: the step is skipped.
  * @param policy says which learning rate a weight has
  * @returns a function (state, frozen, rows, scalars with `learning_rate` and those of parts) → new state and scalar metrics with `loss`,
- * `grad_norm` and `tokens` */
+ * `grad_norm`, `tokens` and `skipped` (0 or 1)
+ * @source optax, apply_if_finite */
 export function trainStep<R extends TensorTree>(
   name: string,
   loss: LossFunction<R>,
@@ -73,10 +75,11 @@ export function trainStep<R extends TensorTree>(
     const moments = eightBit ? restoreMoments(state) : state
     const updated = adamw(state.trainable, mapTensors(grads, mean), moments, optimizer)
     const adamwNext = eightBit ? quantizeMoments(updated.state) : updated.state
-    return [
-      { trainable: updated.weights, ...following(state, updated.weights, config), ...adamwNext, key: next },
-      { loss: mean(terms.sum), grad_norm: updated.gradNorm, tokens: terms.tokens, ...mapTensors(terms.metrics, mean) },
-    ]
+    const value = mean(terms.sum)
+    const finite = tf.logicalAnd(tf.isFinite(value), tf.isFinite(updated.gradNorm))
+    const after = { trainable: updated.weights, ...following(state, updated.weights, config), ...adamwNext, key: next }
+    const metrics = { tokens: terms.tokens, skipped: tf.logicalNot(finite), ...mapTensors(terms.metrics, mean) }
+    return [chosen(finite, after, { ...state, key: next }), { loss: value, grad_norm: updated.gradNorm, ...metrics }]
   }
   type Update = typeof update
   const tidied = (...args: Parameters<Update>) => tf.tidy(() => update(...args) as unknown as tf.TensorContainer)
@@ -102,6 +105,13 @@ function following({ ema, reference, step }: StepState, weights: TensorTree, con
     ...(ema && { ema: moved(ema, weights, tf.sub(1, decay())) }),
     ...(reference && { reference: moved(reference, weights, tf.mul(due(), config.ref_model_mixup_alpha!)) }),
   }
+}
+
+/** One of two trees of the same structure, by a scalar condition. */
+function chosen<T extends object>(condition: tf.Tensor, yes: T, no: T): T {
+  const others = tensorsOf(no)
+  let i = 0
+  return mapTensors(yes, t => tf.where(condition, t, others[i++]!))
 }
 
 /** A tree moved towards another by a share of the way, computed in float32. */

@@ -21,6 +21,9 @@ export interface TrainingConfig extends LearningRateConfig, PartRates {
   adam_epsilon: number
   /** Bound on the global gradient norm; 0 does not clip. */
   max_grad_norm: number
+  /** A step whose loss or gradient is not finite changes neither weights nor optimizer, and counts as a step of the schedule; so many in a row end the run.
+   * (In optax' apply_if_finite: max_consecutive_errors.) */
+  max_skipped_steps: number
   /** Keeps a moving average of the trainable weights with this decay, in the state as `ema`; 0: none. As in diffusers' EMAModel, the decay
    * after t updates is at most (1 + t)/(10 + t), and at first 0. */
   ema_decay: number
@@ -50,6 +53,7 @@ export const trainingDefaults: TrainingConfig = {
   adam_beta2: 0.999,
   adam_epsilon: 1e-8,
   max_grad_norm: 1,
+  max_skipped_steps: 5,
   ema_decay: 0,
   bf16: false,
   shuffle: true,
@@ -64,6 +68,7 @@ export function checkTrainingConfig(where: string, config: TrainingConfig): void
   requireOneOf(where, 'optim', config.optim, ['adamw_torch', 'adamw_8bit'])
   requireWhole(where, 'per_device_train_batch_size', config.per_device_train_batch_size, 1)
   requireWhole(where, 'gradient_accumulation_steps', config.gradient_accumulation_steps, 1)
+  requireWhole(where, 'max_skipped_steps', config.max_skipped_steps, 1)
   requireWhole(where, 'seed', config.seed, 0)
   if (config.max_steps === -1) requireInside(where, 'num_train_epochs', config.num_train_epochs, '(0, ∞)')
   else requireWhole(where, 'max_steps', config.max_steps, 1)

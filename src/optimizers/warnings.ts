@@ -11,6 +11,8 @@ export interface Warning {
 
 /** Rows looked back on. */
 export const RECENT = 5
+/** Rows in which the best reward is looked for. */
+const REMEMBERED = 1000
 /** Share of groups without a difference from which rewards count as flat. */
 const FLAT = 0.8
 /** Part of its start below which entropy or length has collapsed. */
@@ -23,7 +25,7 @@ const LESS_LIKELY = 0.5
 const CUT = 0.9
 
 /** What a reader should know about a run, in words: flat rewards, collapse of reward, entropy or length, KL run-away, chosen outputs that become less
- * likely, completions cut, a loss or gradient that is no number. Each looks at the mean of the last five rows; rules of thumb, not tests. (`disk` is not told by rows, but where they are written.) */
+ * likely, completions cut, a loss or gradient that is no number. Each looks at the mean of the last five rows, the collapse of the reward at the last thousand; rules of thumb, not tests. (`disk` is not told by rows, but where they are written.) */
 export function warnings(rows: readonly Row[]): Warning[] {
   const recent = (metric: string) => mean(rows.slice(-RECENT), metric)
   const start = (metric: string) => (rows.length < 2 * RECENT ? null : mean(rows.slice(0, RECENT), metric))
@@ -34,12 +36,14 @@ export function warnings(rows: readonly Row[]): Warning[] {
   if (last !== undefined && last['loss'] === null)
     warn(
       'non_finite',
-      `The loss of step ${last.step} is not a number. Lower learning_rate or max_grad_norm, and start anew.`,
+      `The loss of step ${last.step} is not a number: the step was skipped. If more follow, the weights have grown too far ` +
+        '(lower learning_rate, or warm up longer), or the model cannot compute what a row holds (debugNans finds the operation).',
     )
   else if (last !== undefined && last['grad_norm'] === null)
     warn(
       'non_finite',
-      `The gradient of step ${last.step} is not a number. Lower learning_rate, or find the operation with debugNans, and start anew.`,
+      `The gradient of step ${last.step} is not a number, though its loss is one: the step was skipped. An operation has no finite slope there ` +
+        '(a root or logarithm of 0), or numbers overflowed: lower learning_rate, or find the operation with debugNans.',
     )
 
   if (rows.length >= RECENT) {
@@ -68,7 +72,8 @@ export function warnings(rows: readonly Row[]): Warning[] {
       )
   }
 
-  const [best, now, spread] = [bestReward(rows), recent('reward'), mean(rows, 'reward_std')]
+  const remembered = rows.slice(RECENT * Math.ceil(Math.max(0, rows.length - REMEMBERED) / RECENT))
+  const [best, now, spread] = [bestReward(remembered), recent('reward'), mean(remembered, 'reward_std')]
   if (best !== null && now !== null && spread !== null && best - now > spread)
     warn(
       'reward_collapse',
