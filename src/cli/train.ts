@@ -6,7 +6,7 @@ import { isRgbImage, writePng } from '../io/images.js'
 import { writeWhole } from '../io/writeWhole.js'
 import type { PromptRow, Row, Run, TrainState } from '../optimizers/index.js'
 import { rewardBatch } from '../optimizers/rollout.js'
-import { RECENT } from '../optimizers/warnings.js'
+import { RECENT, type Warning } from '../optimizers/warnings.js'
 import {
   createRun,
   bestCheckpoint,
@@ -66,7 +66,7 @@ export interface TrainResult {
   skipped: string[]
 }
 
-/** Trains what a config says into its output_dir: config.yaml, metrics.jsonl, samples.jsonl, checkpoint-STEP/, model/, result.json.
+/** Trains what a config says into its output_dir: config.yaml, metrics.jsonl, samples.jsonl, warnings.jsonl, checkpoint-STEP/, model/, result.json.
  * @throws Error if the folder exists, or holds a run of another config; or what a step threw, after the state before it was kept */
 export async function train(experiment: Experiment, options: TrainOptions = {}): Promise<TrainResult> {
   const { config } = experiment
@@ -95,7 +95,12 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
       report_to: args.report_to,
     }) // prettier-ignore
     rmSync(join(output_dir, RESULT), { force: true }) // of an end that is none any more
-    const watched = watch(openRun(output_dir).rows as Row[], args.on_warning, options.onWarning ?? (() => {}))
+    let [step, saved] = [from?.step ?? 0, from?.step ?? 0]
+    const warn = ({ kind, text }: Warning) => {
+      options.onWarning?.(text)
+      folder.logWarning({ time: new Date().toISOString(), step, kind, text })
+    }
+    const watched = watch(openRun(output_dir).rows as Row[], args.on_warning, warn)
     let onDisk: ReturnType<typeof watched.see>
     const checkpoints = checkpointing(folder, policy, from?.step ?? 0, args.save_total_limit, bytes => {
       const warning = diskWarning(output_dir, bytes)
@@ -110,7 +115,6 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
       return { ...row, ...Object.fromEntries(evaluation.map(({ metric, mean }) => [`eval_${metric}`, mean])) }
     }
     let last: Row | undefined
-    let [step, saved] = [from?.step ?? 0, from?.step ?? 0]
     const updates = Number(args['num_iterations'] ?? 1) // on a batch, which a run cannot leave and come back to
     const every = args.save_steps ?? Infinity
     const save = async () => {
@@ -139,12 +143,12 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
       for (let act = await course(); act; act = await course()) {
         await checkpoints.settled()
         const back = act.action === 'rollback' ? await checkpointBefore(output_dir, step) : null
-        tries = { step: back?.step ?? -1, times: back?.step === tries.step ? tries.times + 1 : 1 }
+        tries = back && back.step > tries.step ? { step: back.step, times: 1 } : { ...tries, times: tries.times + 1 }
         if (back === null || tries.times > ROLLBACKS) {
           stopped = act.text
           break
         }
-        options.onWarning?.(`${act.text} Back to ${back.dir}, on with other rows.`)
+        warn({ ...act, text: `${act.text} Back to ${back.dir}, on with other rows.` })
         run = await wentBack(run, back, state => startRun(policy, rows, experiment, state))
         folder.rewind(back)
         watched.rewind(back.step)
@@ -188,7 +192,7 @@ export async function train(experiment: Experiment, options: TrainOptions = {}):
 /** What a run came to: it lies in the folder of one that has reached its last step. */
 const RESULT = 'result.json'
 
-/** How often a run goes back to the same checkpoint before it ends there. */
+/** How often a run goes back to a checkpoint, or to earlier ones, before it has reached a later one; then it ends. */
 const ROLLBACKS = 3
 
 /** What a run goes back to at a warning: the best checkpoint, or the last one from before the rows that it was told by. */
@@ -239,6 +243,7 @@ const FREE = [
   'eval_dataset',
   'max_steps',
   'num_train_epochs',
+  'max_skipped_steps',
   ...Object.keys(loopDefaults),
 ]
 

@@ -7,7 +7,7 @@ import type { WarningAction } from './experiment.js'
 export interface Watch {
   /** Takes a row, or a warning from elsewhere.
    * @returns a warning on which the run shall do something else than go on, if there is one */
-  see(sight: Row | Warning): { text: string; action: WarningAction } | undefined
+  see(sight: Row | Warning): (Warning & { action: WarningAction }) | undefined
   /** Forgets the rows after a step, and that anything was told of them. */
   rewind(step: number): void
 }
@@ -18,7 +18,7 @@ export interface Watch {
 export function watch(
   before: readonly Row[],
   actions: Readonly<Record<string, WarningAction>>,
-  tell: (text: string) => void,
+  tell: (warning: Warning) => void,
 ): Watch {
   let rows = [...before]
   const told = new Set<string>()
@@ -26,13 +26,13 @@ export function watch(
     see(sight) {
       if ('step' in sight) rows.push(sight)
       const found = 'step' in sight ? warnings(rows) : [sight]
-      for (const { kind, text } of found) {
-        if (!told.has(kind)) tell(text)
-        told.add(kind)
+      for (const warning of found) {
+        if (!told.has(warning.kind)) tell(warning)
+        told.add(warning.kind)
       }
-      const [act] = found.flatMap(({ kind, text }) => {
-        const action = actions[kind] ?? 'warn'
-        return action === 'warn' ? [] : [{ text, action }]
+      const [act] = found.flatMap(warning => {
+        const action = actions[warning.kind] ?? 'warn'
+        return action === 'warn' ? [] : [{ ...warning, action }]
       })
       return act
     },

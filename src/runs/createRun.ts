@@ -27,6 +27,8 @@ export interface RunWriter {
   log(row: object): void
   /** Adds rows to samples.jsonl. */
   logSamples(rows: readonly object[]): void
+  /** Adds a row to warnings.jsonl. What was told stays told, whatever checkpoint the run goes back to. */
+  logWarning(row: object): void
   /** Fills `checkpoint-STEP/`, which appears only once `write` has finished and all is on the disk, with checksums.
    * Rows that were logged before the call belong to it. checkpoints.json names the latest and the best.
    * @param limit of checkpoints to keep: older ones are deleted then, but never the best
@@ -45,7 +47,7 @@ export interface RunWriter {
   close(): void
 }
 
-/** Starts the folder of a run, `runs/NAME/`: config.yaml, metrics.jsonl, samples.jsonl, checkpoint-N/. One process writes it at a time.
+/** Starts the folder of a run, `runs/NAME/`: config.yaml, metrics.jsonl, samples.jsonl, warnings.jsonl, checkpoint-N/. One process writes it at a time.
  * @param config every setting with its value, defaults included; what YAML can hold
  * @throws if the name is no folder name, the run exists, another process writes it, or `config` holds a function */
 export function createRun(
@@ -87,6 +89,7 @@ export function createRun(
     return { metrics, samples, events, close }
   }
   let logs = logsFrom(from)
+  const warnings = openRowLog(join(folder, 'warnings.jsonl'))
   let open = true
   const check = (): void => {
     if (!open) throw new Error(`${folder}: the run is closed. Create it again with existing: 'append'.`)
@@ -103,6 +106,10 @@ export function createRun(
     logSamples(rows) {
       check()
       logs.samples.append(rows)
+    },
+    logWarning(row) {
+      check()
+      warnings.append([row])
     },
     async checkpoint(step, write, limit = null, measured) {
       check()
@@ -144,6 +151,7 @@ export function createRun(
       if (!open) return
       open = false
       logs.close()
+      warnings.close()
       unlock()
     },
   }

@@ -17,6 +17,8 @@ export interface StoredRun {
   /** The same as a table; a cell is undefined where its row lacks the column. */
   metrics: ColumnTable
   samples: ColumnTable
+  /** What seemed wrong while it ran, in words, with step and time. */
+  warnings: Row[]
   /** Finished checkpoints by step. */
   checkpoints: { step: number; dir: string }[]
   /** What was passed over while reading, in words. */
@@ -45,6 +47,7 @@ export function openRun(dir: string): StoredRun {
     rows,
     metrics: tableOf(rows),
     samples: tableOf(read('samples.jsonl')),
+    warnings: read('warnings.jsonl'),
     checkpoints: checkpointsIn(dir),
     notes,
   }

@@ -56,10 +56,10 @@ describe('checkpoints of rewardlab train', () => {
   })
 
   /** GRPO whose rewards tell completions apart only in the calls that `differs` says. */
-  const flat = async (output: string, differs: string, action: string): Promise<Experiment> => {
+  const flat = async (output: string, differs: string, action: string, more = {}): Promise<Experiment> => {
     const use = write(`${output}.mjs`, `let call = 0; export default ({ completions }) => { call++; return completions.map((_, i) => (${differs} ? i : 0)) }`) // prettier-ignore
     const path = write('prompts.jsonl', '{"prompt":"one"}\n{"prompt":"two"}\n{"prompt":"three"}')
-    const args = { ...shared, max_steps: 10, per_device_train_batch_size: 4, num_generations: 2, max_completion_length: 4, on_warning: { flat_rewards: action } } // prettier-ignore
+    const args = { ...shared, max_steps: 10, per_device_train_batch_size: 4, num_generations: 2, max_completion_length: 4, on_warning: { flat_rewards: action }, ...more } // prettier-ignore
     return readExperiment(write(`${output}.yaml`, { optimizer: 'grpo', model: fixture('qwen2'), dataset: { path }, rewards: { mine: use }, args, output_dir: join(dir, output) })) // prettier-ignore
   }
 
@@ -83,6 +83,23 @@ describe('checkpoints of rewardlab train', () => {
     const further = await train(await flat('further', 'call < 4', 'rollback'), { onWarning: text => told.push(text) })
     assert.equal(further.step, 5)
     assert.equal(told.filter(text => /Back to .*checkpoint-[21],/.test(text)).length, 2)
+  })
+
+  it('are gone back to three times without a later one, and what was told stays in the folder', async () => {
+    const told: string[] = []
+    const fourOfSix = 'call < 7 || (call - 7) % 6 > 3' // after step 4 two steps that differ and four that do not, again and again
+    const given = await flat('limit', fourOfSix, 'rollback', { max_steps: 12, save_steps: 2 })
+    const result = await train(given, { onWarning: text => told.push(text) })
+    assert.equal(result.step, 10)
+    assert.match(result.stopped!, /^Flat rewards/)
+    const flatOnes = told.filter(text => text.startsWith('Flat'))
+    const backs = flatOnes.map(text => /Back to .*(checkpoint-\d+), on/.exec(text)?.[1])
+    const four = 'checkpoint-4'
+    assert.deepEqual(backs, [undefined, four, undefined, four, undefined, four, undefined])
+    const { warnings } = openRun(join(dir, 'limit'))
+    assert.deepEqual(warnings.map(({ text }) => text), told) // prettier-ignore
+    const flatRows = warnings.filter(({ kind }) => kind === 'flat_rewards')
+    assert.deepEqual(flatRows.map(({ step }) => step), flatOnes.map(() => 10)) // prettier-ignore
   })
 
   it('stay whole where one finds no room, and the run goes on once there is some', () => {

@@ -205,7 +205,7 @@ describe('train', () => {
 
   it('says once what seems wrong', () => {
     const texts: string[] = []
-    const watched = watch([], { kl: 'rollback' }, text => texts.push(text))
+    const watched = watch([], { kl: 'rollback' }, ({ text }) => texts.push(text))
     const acts: number[] = []
     for (let step = 1; step <= 20; step++)
       if (watched.see({ step, loss: step === 9 ? null : 1, kl: step / 10 })?.action === 'rollback') acts.push(step)

@@ -52,6 +52,7 @@ describe('createRun, openRun, listRuns', () => {
       'config.yaml',
       'metrics.jsonl',
       'samples.jsonl',
+      'warnings.jsonl',
     ])
   })
 
