@@ -19,11 +19,20 @@ type EightBit = {
 const MAPS = { m: dynamicMap(true), v: dynamicMap(false) }
 
 /** The moments of AdamW in 8 bits: 2 bytes a weight in place of 8.
- * @throws Error on a stock backend
  * @source Dettmers et al., 8-bit Optimizers via Block-wise Quantization, arXiv 2110.02861; bitsandbytes 0.50, AdamW8bit */
 export function quantizeMoments({ m, v, step }: AdamwState<TensorTree>): AdamwState<TensorTree> {
-  if (!onXla()) throw new Error(`optim adamw_8bit: needs the backend xla; this is ${tf.getBackend()}. Use adamw_torch.`)
   return { m: quantized(m, MAPS.m), v: quantized(v, MAPS.v), step }
+}
+
+/** What {@link quantizeMoments} makes of moments that are zero, without their values: those the compiler would compute itself, in minutes.
+ * @throws Error on a stock backend */
+export function quantizeZeros({ m, v, step }: AdamwState<TensorTree>): AdamwState<TensorTree> {
+  if (!onXla()) throw new Error(`optim adamw_8bit: needs the backend xla; this is ${tf.getBackend()}. Use adamw_torch.`)
+  const zeros = (moments: TensorTree, map: Float32Array): EightBit => ({
+    codes: mapTensors(moments, (x, path) => inEightBits(x, path) ? astype(tf.cast(tf.add(x, map.indexOf(0)), 'int32'), 'u8') : x), // prettier-ignore
+    absmax: mapTensors(moments, (x, path) => inEightBits(x, path) ? tf.zeros([Math.ceil(x.size / BLOCK)]) : tf.scalar(1)), // prettier-ignore
+  })
+  return { m: zeros(m, MAPS.m), v: zeros(v, MAPS.v), step }
 }
 
 /** What {@link quantizeMoments} stored, in float32. */

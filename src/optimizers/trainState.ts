@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
 import { copy, mapTensors, random, tensorsOf, type TensorTree } from '../xla/index.js'
 import { adamwState, type AdamwState } from './adamw.js'
-import { quantizeMoments } from './eightBit.js'
+import { quantizeZeros } from './eightBit.js'
 
 /** What a compiled update reads and replaces. */
 export interface StepState extends AdamwState<TensorTree> {
@@ -47,7 +47,7 @@ export function stepState(
     )
   const moments = tf.tidy(() => {
     const zeros = adamwState(trainable)
-    return (kept.eightBit ? quantizeMoments(zeros) : zeros) as unknown as tf.TensorContainer
+    return (kept.eightBit ? quantizeZeros(zeros) : zeros) as unknown as tf.TensorContainer
   }) as unknown as AdamwState<TensorTree>
   return { trainable, ...ema, ...reference, ...moments, key: random.key(seed) }
 }

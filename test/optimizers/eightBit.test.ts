@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { openSafetensors, type TensorSource } from '../../src/io/safetensors.js'
 import { adamw, adamwState, sft, type TrainState } from '../../src/optimizers/index.js'
 import type { Policy, Weights } from '../../src/policies/policy.js'
-import { quantizeMoments, restoreMoments } from '../../src/optimizers/eightBit.js'
+import { quantizeMoments, quantizeZeros, restoreMoments } from '../../src/optimizers/eightBit.js'
 import { dynamicMap } from '../../src/xla/nf4.js'
 import { jit, start, tensorsOf, typeOf, type TensorTree } from '../../src/xla/index.js'
 
@@ -92,6 +92,12 @@ describe('eightBit', () => {
     assert.ok(tensorsOf(first.state.v).some(t => typeOf(t) === 'u8'))
     const second = await make(first.state).done()
     assert.deepEqual(second.rows.map(row => row['loss']), whole.rows.slice(20).map(row => row['loss'])) // prettier-ignore
+  })
+
+  it('knows what it makes of zeros', () => {
+    const zeros = adamwState<TensorTree>({ w: entries(0), norm: tf.ones([64]) })
+    const [made, known] = [quantizeMoments(zeros), quantizeZeros(zeros)].map(state => tensorsOf(state))
+    assert.deepEqual(known!.map(t => [typeOf(t), t.shape, t.dataSync()]), made!.map(t => [typeOf(t), t.shape, t.dataSync()])) // prettier-ignore
   })
 
   it('keeps small tensors and embeddings in float32', () => {
