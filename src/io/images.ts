@@ -1,7 +1,7 @@
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open } from 'node:fs/promises'
 import * as tf from '@tensorflow/tfjs-core'
 import { requireFile } from './requireFile.js'
+import { writeWhole } from './writeWhole.js'
 
 /** A picture in memory: what image rewards, policies and data sets hand to one another. */
 export interface RgbImage {
@@ -55,15 +55,7 @@ export async function encodePng(image: RgbImage): Promise<Buffer> {
 
 /** Writes a PNG file, beside its place and moved there, so that no reader sees half of it; makes its folder. */
 export async function writePng(path: string, image: RgbImage): Promise<void> {
-  const bytes = await encodePng(image)
-  await mkdir(dirname(path), { recursive: true })
-  const draft = `${path}.${process.pid}.tmp`
-  try {
-    await writeFile(draft, bytes)
-    await rename(draft, path)
-  } finally {
-    await rm(draft, { force: true })
-  }
+  await writeWhole(path, await encodePng(image))
 }
 
 /** Pictures of one size as a tensor.

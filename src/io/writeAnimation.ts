@@ -1,6 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { checkImage, type RgbImage } from './images.js'
+import { writeWhole } from './writeWhole.js'
 
 /** Writes frames as an animated GIF, which `readVideo` reads; makes its folder. A frame keeps up to 256 colours.
  * @param frames one size all, at least two
@@ -20,6 +19,5 @@ export async function writeAnimation(path: string, frames: readonly RgbImage[], 
   const bytes = await sharp(Buffer.concat(frames.map(({ data }) => Buffer.from(data))), { raw })
     .gif({ delay: frames.map(() => Math.round(100 / fps) * 10), dither: 0, effort: 1, keepDuplicateFrames: true })
     .toBuffer()
-  await mkdir(dirname(path), { recursive: true })
-  await writeFile(path, bytes)
+  await writeWhole(path, bytes)
 }
