@@ -11,6 +11,8 @@ export interface AdamwConfig {
   weight_decay: number
   /** Bound on the global norm of the gradients; 0 does not clip. */
   max_grad_norm: number
+  /** Whether to step, a bool scalar, by the norm of the gradients; else all stays as it is, bit for bit. Default: always. */
+  accepts?: (gradNorm: tf.Tensor) => tf.Tensor
 }
 
 export interface AdamwState<W extends TensorTree> {
@@ -42,8 +44,8 @@ export function adamw<W extends TensorTree>(
   config: AdamwConfig,
 ): { weights: W; state: AdamwState<W>; gradNorm: tf.Tensor } {
   const { learning_rate: rate, adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon } = config
-  const step = tf.add(state.step, tf.scalar(1, 'int32'))
-  const t = tf.cast(step, 'float32')
+  const after = tf.add(state.step, tf.scalar(1, 'int32'))
+  const t = tf.cast(after, 'float32')
   // 1 − βᵗ as −expm1(t·log β): near t = 0 the difference would lose half the digits of float32.
   const correction = (beta: number) => tf.neg(tf.expm1(tf.mul(t, Math.log(beta))))
   const [correction1, correction2] = [correction(beta1), correction(beta2)]
@@ -53,17 +55,23 @@ export function adamw<W extends TensorTree>(
       ? tf.minimum(tf.div(config.max_grad_norm, tf.add(gradNorm, CLIP_EPSILON)), 1)
       : tf.scalar(1)
 
+  const accepted = config.accepts?.(gradNorm)
+  // Weights read the chosen moments: from others the compiler would compute them twice, and copy what is replaced.
+  const chosen = (next: tf.Tensor, before: tf.Tensor) => (accepted ? tf.where(accepted, next, before) : next)
+  const step = chosen(after, state.step)
+
   const [gs, ms, vs] = [tensorsOf(grads), tensorsOf(state.m), tensorsOf(state.v)]
   const next = { weights: [] as tf.Tensor[], m: [] as tf.Tensor[], v: [] as tf.Tensor[] }
   eachTensor(weights, (w, path) => {
     const i = next.weights.length
     const wide = astype(w, 'f32')
     const g = tf.mul(astype(gs[i]!, 'f32'), clip)
-    const m = tf.add(tf.mul(ms[i]!, beta1), tf.mul(g, 1 - beta1))
-    const v = tf.add(tf.mul(vs[i]!, beta2), tf.mul(tf.square(g), 1 - beta2))
+    const m = chosen(tf.add(tf.mul(ms[i]!, beta1), tf.mul(g, 1 - beta1)), ms[i]!)
+    const v = chosen(tf.add(tf.mul(vs[i]!, beta2), tf.mul(tf.square(g), 1 - beta2)), vs[i]!)
     const direction = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), epsilon))
     const decayed = decays(path) ? tf.add(direction, tf.mul(wide, config.weight_decay)) : direction
-    next.weights.push(astype(tf.sub(wide, tf.mul(decayed, typeof rate === 'function' ? rate(path) : rate)), typeOf(w)))
+    const moved = tf.sub(wide, tf.mul(decayed, typeof rate === 'function' ? rate(path) : rate))
+    next.weights.push(chosen(astype(moved, typeOf(w)), w))
     next.m.push(m)
     next.v.push(v)
   })

@@ -44,7 +44,7 @@ export type LossFunction<R extends TensorTree> = (
  * @source optax, apply_if_finite */
 export function trainStep<R extends TensorTree>(
   name: string,
-  loss: LossFunction<R>,
+  lossFunction: LossFunction<R>,
   config: StepConfig,
   policy: Pick<Policy, 'partOf'> = {},
 ) {
@@ -56,7 +56,7 @@ export function trainStep<R extends TensorTree>(
   ): [StepState, Record<string, tf.Tensor>] => {
     const [next, key] = random.split(state.key) as [tf.Tensor, tf.Tensor]
     const gradients = (part: R, key: tf.Tensor): Part => {
-      const lossOf = loss(withReference(frozen, state), part, key, scalars)
+      const lossOf = lossFunction(withReference(frozen, state), part, key, scalars)
       const { aux, grads } = valueAndGrad(trainable => {
         const { metrics, ...terms } = lossOf({ trainable, frozen: frozen.policy })
         // Metrics are means over the part: weighted like the loss, they add up to means over the batch.
@@ -70,16 +70,24 @@ export function trainStep<R extends TensorTree>(
     const { grads, ...terms } = config.bf16 ? autocast('bf16', all) : all()
     const mean = (t: tf.Tensor) => tf.div(t, tf.maximum(terms.normalizer, 1))
     const rate = (path: string) => scalars[rateOf(policy, path) ?? ''] ?? scalars['learning_rate']!
-    const optimizer = { ...config, learning_rate: rate }
+    const loss = mean(terms.sum)
+    const accepts = (gradNorm: tf.Tensor) => tf.logicalAnd(tf.isFinite(loss), tf.isFinite(gradNorm))
     const eightBit = config.optim === 'adamw_8bit'
     const moments = eightBit ? restoreMoments(state) : state
+    const optimizer = { ...config, learning_rate: rate, accepts }
     const updated = adamw(state.trainable, mapTensors(grads, mean), moments, optimizer)
-    const adamwNext = eightBit ? quantizeMoments(updated.state) : updated.state
-    const value = mean(terms.sum)
-    const finite = tf.logicalAnd(tf.isFinite(value), tf.isFinite(updated.gradNorm))
-    const after = { trainable: updated.weights, ...following(state, updated.weights, config), ...adamwNext, key: next }
-    const metrics = { tokens: terms.tokens, skipped: tf.logicalNot(finite), ...mapTensors(terms.metrics, mean) }
-    return [chosen(finite, after, { ...state, key: next }), { loss: value, grad_norm: updated.gradNorm, ...metrics }]
+    const { m, v, ema, reference } = state
+    const accepted = accepts(updated.gradNorm)
+    const stored = eightBit && chosen(accepted, quantizeMoments(updated.state), { m, v, step: state.step })
+    const followers = chosen(accepted, following(state, updated.weights, config), {
+      ...(ema && { ema }),
+      ...(reference && { reference }),
+    })
+    const metrics = { tokens: terms.tokens, skipped: tf.logicalNot(accepted), ...mapTensors(terms.metrics, mean) }
+    return [
+      { trainable: updated.weights, ...followers, ...updated.state, ...stored, key: next },
+      { loss, grad_norm: updated.gradNorm, ...metrics },
+    ]
   }
   type Update = typeof update
   const tidied = (...args: Parameters<Update>) => tf.tidy(() => update(...args) as unknown as tf.TensorContainer)
