@@ -7,15 +7,16 @@ import { estimateTraining, type TrainingEstimate } from './estimateTraining.js'
 import { readExperiment, type Experiment, type ExperimentConfig } from './experiment.js'
 import { readDataset, type DataRow } from './namedDatasets.js'
 import { isPipeline } from './openPolicy.js'
+import { stepSeconds } from './stepTime.js'
 
 const GIB = 2 ** 30
 
 export const estimateCommand: Command = {
-  summary: 'memory that a training config, or a pipeline, would take',
+  summary: 'memory and time that a training config would take, or memory for a pipeline',
   help: `Usage: rewardlab estimate CONFIG.yaml|PIPELINE_DIR [options]
 
 Of a training config for a language model: weights, copies, optimizer, gradients, activations and sampling, for the longest rows of its
-data set. The update is compiled, nothing is allocated. What does not fit is refused, with the changes that would help most.
+data set, and the time of a step. The update is compiled, nothing is allocated. What does not fit is refused, with the changes that would help most.
 Of a FluxKontextPipeline: what its weights, an adapter with AdamW, gradients with checkpointing and the autoencoder take, as it stands
 and with text features cached, tiles, and 4-bit blocks. The weights need not be there.
   --memory GIB          of the device; default what it reports, on a CPU what is free
@@ -73,9 +74,10 @@ async function ofTraining(path: string, sets: readonly string[], room: number | 
     throw new Error(`${path} trains a pipeline. Pass its directory: rewardlab estimate ${model}.`)
   if (dataset === null) throw new Error('estimate: the config has no dataset, needed one for the lengths of its rows.')
   const rows = await readDataset(dataset)
-  const estimate = await estimateTraining(experiment, rows)
-  const parts = partsOf(estimate)
-  print(parts.map(([part, bytes]) => `${part.padEnd(12)}${inGib(bytes).padStart(12)}`).join('\n'), { memory: room, estimate }) // prettier-ignore
+  const { memory: estimate, work, steps } = await estimateTraining(experiment, rows)
+  const seconds = await stepSeconds(work)
+  const parts = partsOf(estimate).map(([part, bytes]) => `${part.padEnd(12)}${inGib(bytes).padStart(12)}`)
+  print([...parts, timeLine(seconds, steps)].join('\n'), { memory: room, estimate, seconds, steps })
   await requireFits(path, sets, experiment, rows, estimate, room)
 }
 
@@ -91,14 +93,24 @@ export async function checkMemory(
 ): Promise<void> {
   const room = await deviceMemory()
   if (!onXla() || (await isPipeline(experiment.config.model))) return
-  const estimate = await estimateTraining(experiment, rows).catch((error: Error) =>
+  const estimated = await estimateTraining(experiment, rows).catch((error: Error) =>
     say(`memory not estimated: ${error.message}`),
   )
-  if (!estimate) return
+  if (!estimated) return
+  const { memory: estimate, work, steps } = estimated
   const parts = partsOf(estimate).filter(([, bytes]) => bytes > 0).map(([part, bytes]) => `${part} ${inGib(bytes)}`) // prettier-ignore
   say(`memory: ${parts.join(', ')}${room === null ? '' : ` of ${inGib(room)}`}`)
   await requireFits(path, sets, experiment, rows, estimate, room)
+  say(timeLine(await stepSeconds(work), steps))
 }
+
+function timeLine({ update, sampling }: { update: number; sampling: number }, steps: number): string {
+  const parts = sampling > 0 ? `drawing ${inSeconds(sampling)}, update ${inSeconds(update)}; ` : ''
+  const [step, whole] = [inSeconds(update + sampling), inSeconds(steps * (update + sampling))]
+  return `time: about ${step} a step (${parts}rough: it is measured as the run goes), ${whole} for ${steps} steps`
+}
+
+const inSeconds = (s: number): string => (s < 90 ? `${s.toPrecision(2)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toPrecision(2)} h`) // prettier-ignore
 
 const partsOf = (estimate: TrainingEstimate) => Object.entries(estimate) as [keyof TrainingEstimate, number][]
 
@@ -113,7 +125,7 @@ async function requireFits(
   if (room === null || estimate.total <= room) return
   const helps: { change: string[]; total: number }[] = []
   for (const change of savings(config)) {
-    const { total } = await estimateTraining(await readExperiment(path, [...sets, ...change]), rows)
+    const { total } = (await estimateTraining(await readExperiment(path, [...sets, ...change]), rows)).memory
     if (total < estimate.total) helps.push({ change, total })
   }
   const best = helps.sort((a, b) => a.total - b.total).slice(0, 3)

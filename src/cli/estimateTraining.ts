@@ -15,6 +15,7 @@ import type { Experiment, ExperimentConfig } from './experiment.js'
 import type { DataRow } from './namedDatasets.js'
 import { tunedParts } from './openPolicy.js'
 import { startRun } from './startRun.js'
+import type { StepWork } from './stepTime.js'
 
 /** Bytes on a device while a language model is trained. */
 export interface TrainingEstimate {
@@ -35,12 +36,15 @@ export interface TrainingEstimate {
   total: number
 }
 
-/** Memory that the training of a language model takes, before any of it is allocated: the update is compiled for weights that are never
+/** Memory that the training of a language model takes, and the work of a step, before anything is allocated: the update is compiled for weights that are never
  * computed, as training will compile it, and the compiler says what it needs. Drawing is computed from the shapes. Compilation is not in it, nor
  * what the runtime takes for itself on a GPU.
  * @param rows of its data set
  * @throws Error on a stock backend */
-export async function estimateTraining(experiment: Experiment, rows: readonly DataRow[]): Promise<TrainingEstimate> {
+export async function estimateTraining(
+  experiment: Experiment,
+  rows: readonly DataRow[],
+): Promise<{ memory: TrainingEstimate; work: StepWork; steps: number }> {
   const { optimizer, model: dir, adapter, args, ...options } = experiment.config
   const { quantization, dtype, gradient_checkpointing } = options
   const policy = await loadPolicy(dir, { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, zeros: true, ...tunedParts(experiment.config) }) // prettier-ignore
@@ -52,7 +56,7 @@ export async function estimateTraining(experiment: Experiment, rows: readonly Da
   const run = startRun(policy, rows, experiment, undefined)
   try {
     const batch = batchOf(policy, rows, experiment.config, B, T)
-    const { temporary, outputs, aliased } = run.memory(batch.rows, { numItems: 1 })
+    const { temporary, outputs, aliased, flops } = run.cost(batch.rows, { numItems: 1 })
     const { m, v, ema, reference } = run.state
     const { trainable, frozen } = policy.weights
     const weights = bytesOf([trainable, frozen])
@@ -60,11 +64,22 @@ export async function estimateTraining(experiment: Experiment, rows: readonly Da
     const optimizerBytes = bytesOf([m, v])
     const gradients = bytesOf(trainable)
     const activations = Math.max(0, temporary + outputs - aliased - gradients)
-    const drawn = T === undefined ? 0 : B * (args['pairs'] === 'on_policy' ? Number(args['num_generations']) / Number(args['pairs_per_prompt']) : 1) // prettier-ignore
-    const sampling = drawing(policy, drawn, batch.longest)
+    const drawn = T === undefined ? 0 : B * (args['pairs'] === 'on_policy' ? Number(args['num_generations']) / Number(args['pairs_per_prompt']) : Number(args['oversampling'])) // prettier-ignore
+    const sampling = cachesOf(policy, drawn, batch.longest)
     const runtime = platform()!.platform === 'cpu' ? RUNTIME : 0
     const total = weights + copies + optimizerBytes + Math.max(gradients + activations, sampling) + runtime
-    return { weights, copies, optimizer: optimizerBytes, gradients, activations, sampling, runtime, total }
+    const memory = { weights, copies, optimizer: optimizerBytes, gradients, activations, sampling, runtime, total }
+    const completions = { rows: drawn, tokens: T ?? 0, prompts: drawn / Number(args['num_generations'] ?? 1) }
+    const drawing = tokensOf(policy, completions, batch.longest, weights, quantization !== null)
+    const updates = Number(args['num_iterations'] ?? 1) // on what was drawn
+    const work: StepWork = {
+      update: flops,
+      updateBytes: 2 * (weights + optimizerBytes) + 2 * gradients,
+      sampling: drawing.flops / updates,
+      samplingBytes: drawing.bytes / updates,
+      type: dtype === 'bfloat16' || args['bf16'] === true ? 'bf16' : 'f32',
+    }
+    return { memory, work, steps: run.steps }
   } finally {
     run.dispose()
     policy.dispose()
@@ -123,10 +138,33 @@ function longest(rows: readonly DataRow[], column: string): DataRow[] {
 }
 
 /** Keys and values of all layers as the prompts left them and as the loop writes to them, and logits of a token a row. */
-function drawing({ model }: LanguagePolicy, B: number, length: number): number {
+function cachesOf({ model }: LanguagePolicy, B: number, length: number): number {
   const keys = model.parameters.find(({ name }) => /k_proj\.weight$/.test(name))!.shape[0]!
   return 4 * B * (2 * 2 * model.layers * length * keys + 4 * model.vocabulary)
 }
+
+/** What drawing computes: each prompt is read once for its rows, then all draw token by token, for which all weights are read again.
+ * @param longest tokens of a row */
+function tokensOf(
+  { model }: LanguagePolicy,
+  { rows, tokens, prompts }: Record<'rows' | 'tokens' | 'prompts', number>,
+  longest: number,
+  weights: number,
+  quantized: boolean,
+) {
+  const matrices = model.parameters.filter(
+    ({ name, shape }) => shape.length === 2 && !/embed|visual|vision|lm_head/.test(name),
+  )
+  const layers = matrices.reduce((sum, { shape }) => sum + shape[0]! * shape[1]!, 0)
+  const head = model.parameters.find(({ name }) => /embed_tokens/.test(name))!.shape.reduce((a, b) => a * b)
+  return {
+    flops: 2 * (prompts * (longest - tokens) * layers + rows * tokens * (layers + head)),
+    bytes: tokens * (weights + (quantized ? RESTORED * layers : 0)),
+  }
+}
+
+/** Restoring a weight from 4 bits takes as long as this many bytes of a copy (one run on a CPU, 2026-11-22). */
+const RESTORED = 40
 
 const BYTES: Partial<Record<ElementType, number>> = { bf16: 2, f16: 2, u8: 1, s8: 1, pred: 1, s64: 8 }
 

@@ -31,8 +31,8 @@ export interface RunOptions {
   scored?: () => ScoredComponents | undefined
   /** Frees what the state holds beside the policy's weights. */
   free: () => void
-  /** What {@link Run.memory} gives. */
-  memory?: Run['memory']
+  /** What {@link Run.cost} gives. */
+  cost?: Run['cost']
 }
 
 /** A training run: does an update whenever someone asks for the next row, and keeps the rows.
@@ -54,9 +54,10 @@ export class Run implements AsyncIterable<Row> {
   #begin: RunOptions['rows']
   readonly #state: () => TrainState
   readonly #free: () => void
-  /** Bytes that the compiled update takes on rows of these shapes, beside weights and state; compiled, not run.
+  /** Bytes that the compiled update takes on rows of these shapes, beside weights and state, and floating-point operations of its products;
+   * compiled, not run.
    * @param rows what the method's loss takes, and its scalars; their values do not count */
-  readonly memory: (rows: TensorTree, scalars: Record<string, number>) => { temporary: number; outputs: number; aliased: number } // prettier-ignore
+  readonly cost: (rows: TensorTree, scalars: Record<string, number>) => { temporary: number; outputs: number; aliased: number; flops: number } // prettier-ignore
   readonly #scored: () => ScoredComponents | undefined
   /** Whether a live display tells that the run stops. */
   #followed = false
@@ -74,7 +75,7 @@ export class Run implements AsyncIterable<Row> {
     this.#begin = options.rows
     this.#state = options.state
     this.#free = options.free
-    this.memory = options.memory ?? (() => ({ temporary: 0, outputs: 0, aliased: 0 }))
+    this.cost = options.cost ?? (() => ({ temporary: 0, outputs: 0, aliased: 0, flops: 0 }))
     this.#scored = options.scored ?? (() => undefined)
   }
 

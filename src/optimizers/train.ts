@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { Policy } from '../policies/policy.js'
 import type { WeightedRewards } from '../rewards/index.js'
+import { productFlops } from '../xla/productFlops.js'
 import { disposeTree, type TensorTree } from '../xla/tree.js'
 import { orNull } from './rollout.js'
 import type { Course } from './interrupt.js'
@@ -139,10 +140,11 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     }
   }
 
-  const memory: Run['memory'] = (rows, scalars) => {
+  const cost: Run['cost'] = (rows, scalars) => {
     const frozen = { policy: policy.weights.frozen, reference: options.usesReference ? policy.reference : undefined }
     const tensors = mapValues({ ...scalars, ...learningRates(0, steps, config) }, x => tf.scalar(x))
-    return update.memory(coreOf(begin()), frozen, rows as R, tensors)
+    const args = [coreOf(begin()), frozen, rows as R, tensors] as const
+    return { ...update.memory(...args), flops: productFlops(update.lower(...args)) }
   }
   const free = () => disposeTree({ ...state, trainable: {} })
   return new Run({
@@ -154,7 +156,7 @@ export function train<R extends TensorTree>(options: TrainOptions<R>): Run {
     state: begin,
     scored: () => options.rewards?.last && { ...options.rewards.last, weights: options.rewards.weights },
     free,
-    memory,
+    cost,
   })
 }
 

@@ -44,6 +44,7 @@ export { disposeTree, eachTensor, mapTensors, tensorsOf, withTensors } from './t
 export type { ArgumentTree, TensorTree, Tree } from './tree.js'
 export type { ElementType } from './types.js'
 export { debugNans, NanError } from './nans.js'
+export { productFlops } from './productFlops.js'
 export { profile } from './profile.js'
 export type { ChromeTrace, TraceEvent } from './profile.js'
 export { OutOfMemoryError } from './pjrt/errors.js'

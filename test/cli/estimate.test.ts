@@ -39,8 +39,10 @@ describe('rewardlab estimate', () => {
     const given = { optimizer: 'dpo', model: join(dir, 'model'), dataset: { path: join(dir, 'rows.jsonl') } }
     const config = join(dir, 'config.yaml')
     await writeFile(config, JSON.stringify(given))
-    const [, json] = await run(config)
-    const { estimate } = json as { estimate: TrainingEstimate }
+    const [text, json] = await run(config)
+    const { estimate, seconds } = json as { estimate: TrainingEstimate; seconds: { update: number; sampling: number } }
+    assert.ok(seconds.update > 0 && seconds.update < 10 && seconds.sampling === 0)
+    assert.match(text, /\ntime: about [\d.e-]+ s a step \(rough: it is measured as the run goes\), .* for 3 steps$/)
     const { weights, copies, optimizer, gradients, activations, sampling, runtime, total } = estimate
     assert.deepEqual([copies, optimizer, gradients, sampling], [weights, 2 * weights, weights, 0])
     assert.equal(total, weights + copies + optimizer + gradients + activations + runtime)

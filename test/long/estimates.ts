@@ -9,6 +9,7 @@ import { estimateTraining } from '../../src/cli/estimateTraining.js'
 import { readExperiment } from '../../src/cli/experiment.js'
 import { readDataset } from '../../src/cli/namedDatasets.js'
 import { startRun } from '../../src/cli/startRun.js'
+import { stepSeconds } from '../../src/cli/stepTime.js'
 import { loadPolicy } from '../../src/policies/index.js'
 import { start } from '../../src/xla/index.js'
 
@@ -16,7 +17,7 @@ const CLOSE = 0.15 // of the measured value
 
 const long = 'one two three four five six seven eight nine ten '
 const shared = { dataset: { path: 'rows.jsonl' }, output_dir: 'out' }
-const args = { max_steps: 1, per_device_train_batch_size: 8 }
+const args = { max_steps: 3, per_device_train_batch_size: 8 }
 const grpo = { optimizer: 'grpo', rewards: { a: 'answerFormat' } }
 const CONFIGS = [
   { optimizer: 'sft', args },
@@ -36,9 +37,10 @@ async function measure(path: string): Promise<void> {
   writeFileSync('/proc/self/clear_refs', '5') // the peak starts anew
   const before = process.memoryUsage.rss()
   const policy = await loadPolicy(model, { adapter: adapter ?? undefined, quantization, dtype, gradient_checkpointing, zeros: true }) // prettier-ignore
-  await startRun(policy, await readDataset(experiment.config.dataset!), experiment, undefined).done()
+  const { rows } = await startRun(policy, await readDataset(experiment.config.dataset!), experiment, undefined).done()
   const peak = 1024 * Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1])
-  console.log(peak - before)
+  const seconds = Math.min(...rows.slice(1).map(row => Number(row['step_time']))) // the first compiles
+  console.log(JSON.stringify([peak - before, seconds]))
 }
 
 async function compare(): Promise<void> {
@@ -58,17 +60,23 @@ async function compare(): Promise<void> {
     const file = join(dir, 'config.yaml')
     writeFileSync(file, JSON.stringify({ ...shared, ...config, dataset: { path: join(dir, 'rows.jsonl') }, model: join(dir, 'model') })) // prettier-ignore
     const experiment = await readExperiment(file)
-    const { total } = await estimateTraining(experiment, await readDataset(experiment.config.dataset!))
-    let measured = 0
+    const {
+      memory: { total },
+      work,
+    } = await estimateTraining(experiment, await readDataset(experiment.config.dataset!))
+    const { update, sampling } = await stepSeconds(work)
+    let [measured, seconds] = [0, Infinity]
     for (let i = 0; i < 2; i++) {
       // the first leaves its programs in the cache on disk: compiling takes memory of its own
       const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', fileURLToPath(import.meta.url), file])
-      measured = Number(stdout.toString())
-      if (!(measured > 0)) throw new Error(stderr.toString())
+      if (stdout.length === 0) throw new Error(stderr.toString())
+      const [bytes, time] = JSON.parse(stdout.toString()) as [number, number]
+      ;[measured, seconds] = [bytes, Math.min(seconds, time)]
     }
     const ratio = total / measured
     if (Math.abs(ratio - 1) > CLOSE) process.exitCode = 1
-    ratios.push(`${config.optimizer} ${(measured / 1e6).toFixed(0)} MB, estimated ${ratio.toFixed(2)} of it`)
+    const ofTime = (update + sampling) / seconds
+    ratios.push(`${config.optimizer} ${(measured / 1e6).toFixed(0)} MB, estimated ${ratio.toFixed(2)} of it, ${seconds.toPrecision(2)} s a step, estimated ${ofTime.toFixed(2)} of it`) // prettier-ignore
   }
   rmSync(dir, { recursive: true })
   console.log(`estimates: ${ratios.join('; ')}; ${((performance.now() - began) / 1000).toFixed(0)} s`)
