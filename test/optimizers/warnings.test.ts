@@ -49,6 +49,12 @@ describe('warnings', () => {
       assert.deepEqual(warnings(bad.slice(0, 1)), [], 'not yet')
     })
 
+  it('remember the best reward of a thousand rows, not of the whole run', () => {
+    const fell = (steps: number) => rows(steps, 'reward', step => (step <= 100 ? 0.9 : 0)).map(row => ({ ...row, reward_std: 0.1 })) // prettier-ignore
+    assert.deepEqual(warnings(fell(1090)).map(({ kind }) => kind), ['reward_collapse']) // prettier-ignore
+    assert.deepEqual(warnings(fell(1110)), [])
+  })
+
   it('keep silent about a healthy run', () => {
     const healthy = Array.from({ length: 40 }, (_, i) => ({
       step: i + 1,
