@@ -122,17 +122,30 @@ for (const { name, dir, prefix, tokens } of CASES)
         disposeTree([trajectories, logProbs])
       })
 
-      it('scores by what it sees', async () => {
-        const [first] = prompts as [VisionPrompt]
-        const other = { ...first, images: first.images!.map(({ width, height }, n) => picture(n + 5, height, width)) }
-        const rows = policy.encode([first, other, first], ['It is.', 'It is.', 'It is.'])
-        const { score, length } = policy.score(policy.weights, rows)
-        const [a, b, c] = (await score.data()) as Float32Array
-        assert.ok(Math.abs(a! - b!) > 0.01 && Math.abs(a! - c!) < AGREE, `${a}, ${b}, ${c}`)
+      /** A prompt of one picture; three of them are one program for all that follows. */
+      const single = (): VisionPrompt =>
+        plain()
+          ? prompts[0]!
+          : {
+              prompt: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'What is here?' }] }],
+              images: [prompts[1]!.images![0]!],
+            }
+      async function scores(of: LanguagePolicy, three: VisionPrompt[]): Promise<number[]> {
+        const rows = of.encode(three, ['It is.', 'It is.', 'It is.'])
+        const { score, length } = of.score(of.weights, rows)
+        const found = Array.from(await score.data())
         disposeTree([rows, score, length])
-        const others = plain() ? [...first.images!, ...first.images!] : first.images!.slice(1)
+        return found
+      }
+
+      it('scores by what it sees', async () => {
+        const [first, two] = [single(), prompts[0]!]
+        const other = { ...first, images: first.images!.map(({ width, height }, n) => picture(n + 5, height, width)) }
+        const [a, b, c] = await scores(policy, [first, other, first])
+        assert.ok(Math.abs(a! - b!) > 0.01 && Math.abs(a! - c!) < AGREE, `${a}, ${b}, ${c}`)
+        const others = plain() ? [...two.images!, ...two.images!] : two.images!.slice(1)
         const wrong = plain() ? /prompt 0 has 2 images, and the model takes one/ : /prompt 0 has 2 marks for images and 1 images/ // prettier-ignore
-        await assert.rejects(policy.sample([{ ...first, images: others }], { seed: 0 }), wrong)
+        await assert.rejects(policy.sample([{ ...two, images: others }], { seed: 0 }), wrong)
       })
 
       it('takes a text for messages of one part, and is saved with all that it has', async () => {
@@ -141,18 +154,14 @@ for (const { name, dir, prefix, tokens } of CASES)
         const configs = await Promise.all([saved, fixture(dir)].map(at => readFile(join(at, 'config.json'), 'utf8')))
         assert.equal(configs[0], configs[1]) // 1.0 as it was
         const again = await loadPolicy(saved)
-        const text = { prompt: [{ role: 'user', content: 'What is here?' }], images: [prompts[1]!.images![0]!] }
-        const parts = { ...text, prompt: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'What is here?' }] }] } // prettier-ignore
-        const scores: number[] = []
-        const first = plain() ? prompts[0]! : parts
-        const cases: [LanguagePolicy, VisionPrompt][] = [[policy, first], [again, first], [again, plain() ? first : text]] // prettier-ignore
-        for (const [p, prompt] of cases) {
-          const rows = p.encode([prompt], ['It is.'])
-          const { score, length } = p.score(p.weights, rows)
-          scores.push((await score.data())[0]!)
-          disposeTree([rows, score, length])
-        }
-        assert.ok(scores[0]! < 0 && scores.every(score => score === scores[0]), scores.join())
+        const parts = single()
+        const text = plain() ? parts : { ...parts, prompt: [{ role: 'user', content: 'What is here?' }] }
+        const found = await scores(policy, [parts, text, parts])
+        assert.ok(
+          found.every(score => score < 0 && Math.abs(score - found[0]!) < AGREE),
+          found.join(),
+        )
+        assert.deepEqual(await scores(again, [parts, text, parts]), found)
         again.dispose()
         await rm(saved, { recursive: true })
       })

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { sft } from '../../src/optimizers/index.js'
-import { loadPolicy, type LanguagePolicy, type PolicyOptions } from '../../src/policies/index.js'
+import { loadPolicy, type LanguagePolicy, type PolicyOptions, type Prompt } from '../../src/policies/index.js'
 import { weightRule } from '../../src/policies/sharding.js'
 import { eachTensor, memory, mesh, placement, start, type Mesh } from '../../src/xla/index.js'
 import { fixture } from '../models/fixture.js'
+import { picture } from '../models/pictures.js'
 
 /** Devices add the parts of a sum in another order than one does: float32, over three steps. */
 const REORDERED = 1e-5
@@ -59,10 +60,11 @@ describe('sharding of a policy', function () {
   })
 
   /** Three steps of supervised training: the rows' numbers, and bytes of weights and moments on each device. */
-  async function trained(options: PolicyOptions): Promise<{ numbers: number[]; bytes: number[] }> {
+  async function trained(options: PolicyOptions, model = 'qwen2', prompts: Prompt[] = Array<string>(4).fill('Count:')) {
     const before = memory()!.devices
-    const policy = await loadPolicy(fixture('qwen2'), options)
-    const rows = ['one', 'two', 'three', 'four'].map(word => ({ prompt: 'Count:', completion: ` ${word}` }))
+    const policy = await loadPolicy(fixture(model), options)
+    const completions = [' one', ' two', ' three', ' four']
+    const rows = prompts.map((prompt, i) => ({ prompt, completion: completions[i]! }))
     const config = { max_steps: 3, per_device_train_batch_size: 4, learning_rate: 1e-3 } as const
     const run = await sft(policy, rows, config).done()
     const bytes = memory()!.devices.map((now, i) => now - before[i]!)
@@ -78,17 +80,28 @@ describe('sharding of a policy', function () {
     return { numbers: run.rows.flatMap(row => [row['loss'] as number, row['grad_norm'] as number]), bytes }
   }
 
-  it('training on four devices gives the losses of one, with a quarter of weights and moments on each', async () => {
-    const [alone, divided] = [await trained({}), await trained(FOUR)]
+  type Trained = Awaited<ReturnType<typeof trained>>
+  function agree(divided: Trained, alone: Trained): void {
     alone.numbers.forEach((x, i) => {
       const found = divided.numbers[i]!
       assert.ok(Math.abs(found - x) < REORDERED * x, `${i}: ${found}, on one device ${x}`)
     })
+  }
+
+  it('training on four devices gives the losses of one, with a quarter of weights and moments on each', async () => {
+    const [alone, divided] = [await trained({}), await trained(FOUR)]
+    agree(divided, alone)
     const shares = divided.bytes.map(bytes => bytes / alone.bytes[0]!)
     assert.ok(
       shares.every(share => share > 0.25 && share < 0.27),
       `shares ${shares.join()}`,
     ) // norms and biases are whole
+  })
+
+  it('training a model that sees, with its tower, gives the losses of one device', async () => {
+    const prompts = [1, 2, 3, 4].map(n => ({ prompt: 'What?', images: [picture(n, 16, 8 * n)] }))
+    const tower = { tune_mm_vision: true }
+    agree(await trained({ ...FOUR, ...tower }, 'blip2', prompts), await trained(tower, 'blip2', prompts)) // with OPT
   })
 
   it('draws what one device draws, also rows that do not divide', async () => {
