@@ -1,3 +1,4 @@
+import { excerpt } from '../io/excerpt.js'
 import { jsonLines } from './jsonl.js'
 import type { Message } from '../io/tokenizer.js'
 
@@ -19,6 +20,8 @@ export interface Gsm8kOptions {
 
 const INSTRUCTION = 'Reason step by step. Put the final number alone on the last line as <answer>NUMBER</answer>.'
 
+const LONGEST = 100 // digits, as the pattern looks at each as often as there are
+
 /** Reads GSM8K's JSON lines as published (`question`, `answer` ending in `#### NUMBER`), gzip-compressed or not.
  * @throws naming the file, the line and the field that is missing or malformed; or that there is no row
  * @source Cobbe et al., Training Verifiers to Solve Math Word Problems, arXiv 2110.14168 */
@@ -29,14 +32,16 @@ export function gsm8k(path: string, { instruction = INSTRUCTION }: Gsm8kOptions 
     const where = `gsm8k: ${path}, line ${line}`
     const question = textField(row, 'question', where)
     const answer = textField(row, 'answer', where)
-    const parts = /^(.*?)\n?#### *(-?[\d,]*\.?\d+)\s*$/s.exec(answer)
-    if (parts === null)
+    const mark = answer.lastIndexOf('####')
+    const number = answer.slice(mark + '####'.length).trim()
+    if (mark < 0 || number.length > LONGEST || !/^-?[\d,]*\.?\d+$/.test(number))
       throw new Error(
         `${where}: field "answer" ends in ${JSON.stringify(answer.slice(-24))}, needed "#### NUMBER" as its last line. ` +
           'Check that this is GSM8K\u2019s own format.',
       )
-    const working = parts[1]!.replace(/<<[^>]*>>/g, '')
-    const completion = `${working === '' ? '' : `${working}\n`}<answer>${parts[2]!.replaceAll(',', '')}</answer>`
+    const before = answer.slice(0, mark).replace(/\n$/, '')
+    const working = before.replace(/<<[^<>]*>>/g, '')
+    const completion = `${working === '' ? '' : `${working}\n`}<answer>${number.replaceAll(',', '')}</answer>`
     rows.push({ question, answer, prompt: [...system, { role: 'user', content: question }], completion })
   }
   if (rows.length === 0)
@@ -49,7 +54,7 @@ function textField(row: Record<string, unknown>, field: string, where: string): 
   if (typeof value === 'string' && value.trim() !== '') return value
   const got =
     value === undefined
-      ? `is missing (got ${Object.keys(row).join(', ') || 'no field'})`
-      : `is ${JSON.stringify(value)}`
+      ? `is missing (got ${Object.keys(row).join(', ').slice(0, 200) || 'no field'})`
+      : `is ${excerpt(value)}`
   throw new Error(`${where}: field "${field}" ${got}, needed a text. Each line holds question and answer.`)
 }

@@ -1,9 +1,10 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { readRows } from './readRows.js'
 import type { Row } from './jsonl.js'
 import type { StoredPrompt } from './visionRows.js'
+import { excerpt } from '../io/excerpt.js'
 import { readImage } from '../io/images.js'
+import { readJson } from '../io/json.js'
 
 /** A question about a picture. */
 export interface MathVistaRow {
@@ -32,17 +33,15 @@ export interface MathVistaRow {
 export async function mathVista(path: string): Promise<MathVistaRow[]> {
   const rows = path.endsWith('.json') ? await byNumber(path) : await readRows(path)
   return rows.map((row, i) => {
-    const where = `mathVista: ${path}, problem ${typeof row['pid'] === 'string' ? row['pid'] : i}`
+    const where = `mathVista: ${path}, problem ${typeof row['pid'] === 'string' ? row['pid'].slice(0, 40) : i}`
     const text = (field: string, given: unknown = row[field]): string => {
       if (typeof given === 'string') return given
-      throw new Error(`${where}: field "${field}" is ${JSON.stringify(given) ?? 'missing'}, needed a text.`)
+      throw new Error(`${where}: field "${field}" is ${shown(given)}, needed a text.`)
     }
     const one = <const T extends string>(field: string, known: readonly T[]): T => {
       const found = known.find(name => name === row[field])
       if (found !== undefined) return found
-      throw new Error(
-        `${where}: field "${field}" is ${JSON.stringify(row[field]) ?? 'missing'}, needed ${known.join(' or ')}.`,
-      )
+      throw new Error(`${where}: field "${field}" is ${shown(row[field])}, needed ${known.join(' or ')}.`)
     }
     const stored = row['decoded_image'] as { bytes?: unknown } | null | undefined
     return {
@@ -74,15 +73,14 @@ export function mathVistaPrompts(
   }))
 }
 
+const shown = (value: unknown): string => (value === undefined ? 'missing' : excerpt(value))
+
 /** An object of problems; the number is a problem's `pid` where it has none. */
 async function byNumber(path: string): Promise<Row[]> {
-  let problems: unknown
-  try {
-    problems = JSON.parse(await readFile(path, 'utf8'))
-  } catch (error) {
-    throw new Error(`mathVista: ${path}: ${(error as Error).message}. Needed MathVista's JSON.`, { cause: error })
-  }
-  const entries = Object.entries((problems ?? {}) as Record<string, Row>)
+  const problems = await readJson(path).catch((error: Error) => {
+    throw new Error(`mathVista: ${error.message} Needed MathVista's JSON.`, { cause: error })
+  })
+  const entries = Object.entries(problems as Record<string, Row>)
   if (entries.length === 0) throw new Error(`mathVista: ${path} holds no problem. Check the file.`)
   return entries.map(([pid, row]) => ({ pid, ...row }))
 }

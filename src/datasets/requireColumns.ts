@@ -9,7 +9,7 @@ export function requireColumns(rows: readonly object[], columns: readonly string
     const missing = columns.filter(column => !(column in row))
     if (missing.length > 0)
       throw new Error(
-        `${where}: row ${i} lacks ${missing.join(', ')} (got ${Object.keys(row).join(', ') || 'no column'}). ` +
+        `${where}: row ${i} lacks ${missing.join(', ')} (got ${Object.keys(row).join(', ').slice(0, 200) || 'no column'}). ` +
           `Needed ${columns.join(', ')}: rename or add them.`,
       )
   })

@@ -86,7 +86,7 @@ function read(row: Row, column: string, where: string): TextOrMessages {
   if (isConversation(plain)) return plain
   const got =
     value === undefined
-      ? `is missing (got ${Object.keys(row).join(', ') || 'no column'})`
+      ? `is missing (got ${Object.keys(row).join(', ').slice(0, 200) || 'no column'})`
       : `is ${JSON.stringify(value)?.slice(0, 60)}`
   throw new Error(`${where}: column ${column} ${got}, needed a text or messages [{ role, content }, …].`)
 }

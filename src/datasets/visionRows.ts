@@ -148,7 +148,7 @@ function spoken(row: Row, where: string): string | MixedMessage[] {
   const given = messages ?? prompt
   if (typeof given === 'string') return given
   if (!isMixed(given))
-    throw new Error(`${where}: found ${Object.keys(row).join(', ') || 'no column'}, needed conversations, messages or prompt.`) // prettier-ignore
+    throw new Error(`${where}: found ${Object.keys(row).join(', ').slice(0, 200) || 'no column'}, needed conversations, messages or prompt.`) // prettier-ignore
   const reply = typeof completion === 'string' ? [{ role: 'assistant', content: completion }] : (completion ?? [])
   return [...given, ...(isMixed(reply) ? reply : [])]
 }

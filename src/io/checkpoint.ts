@@ -222,7 +222,9 @@ function expand({ name, layers: own, step = 1 }: Parameter, layers: number | und
 async function openShards(dir: string, index: string): Promise<TensorSource> {
   const map = (await readJson(index))['weight_map']
   const shardOf = new Map(Object.entries((map ?? {}) as Record<string, string>))
-  const astray = [...shardOf.values()].find(file => typeof file !== 'string' || !/^[^/\\]+\.safetensors$/.test(file))
+  const astray = [...shardOf.values()].find(
+    file => typeof file !== 'string' || !/^[^/\\]{1,200}\.safetensors$/.test(file),
+  )
   if (typeof map !== 'object' || shardOf.size === 0 || astray !== undefined)
     throw new Error(`${index}: weight_map ${astray === undefined ? 'is missing' : `names ${excerpt(astray)}`}, needed names of safetensors files beside it.`) // prettier-ignore
   const shards = new Map<string, TensorSource>()

@@ -82,9 +82,9 @@ export class Fields {
   }
 
   /** An integer from 1 to 2²⁴, more than any size of a model is. */
-  count(name: string, fallback?: number): number {
-    const fits = (v: unknown): v is number => Number.isInteger(v) && (v as number) > 0 && (v as number) <= 2 ** 24
-    return this.check(name, fallback, fits, 'an integer ≥ 1, at most 2²⁴')
+  count(name: string, fallback?: number, most = 2 ** 24): number {
+    const fits = (v: unknown): v is number => Number.isInteger(v) && (v as number) > 0 && (v as number) <= most
+    return this.check(name, fallback, fits, `an integer ≥ 1, at most ${most}`)
   }
 
   number(name: string, fallback?: number): number {

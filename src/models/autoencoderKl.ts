@@ -85,8 +85,14 @@ export function autoencoderKlConfig(fields: Fields): AutoencoderKlConfig {
   fields.only('latents_mean')
   fields.only('latents_std')
   const widths = fields.get('block_out_channels') ?? [64]
-  if (!Array.isArray(widths) || widths.length === 0 || !widths.every(n => Number.isInteger(n) && n > 0))
-    fields.fail('block_out_channels', 'a list of integers ≥ 1')
+  if (
+    !Array.isArray(widths) ||
+    widths.length < 1 ||
+    widths.length > 32 ||
+    !widths.every(n => Number.isInteger(n) && n > 0)
+  )
+    // prettier-ignore
+    fields.fail('block_out_channels', 'a list of at most 32 integers ≥ 1')
   for (const [name, type] of Object.entries({
     down_block_types: 'DownEncoderBlock2D',
     up_block_types: 'UpDecoderBlock2D',
@@ -100,7 +106,7 @@ export function autoencoderKlConfig(fields: Fields): AutoencoderKlConfig {
     out_channels: fields.count('out_channels', 3),
     latent_channels: fields.count('latent_channels', 4),
     block_out_channels: widths as number[],
-    layers_per_block: fields.count('layers_per_block', 1),
+    layers_per_block: fields.count('layers_per_block', 1, 100),
     norm_num_groups: fields.count('norm_num_groups', 32),
     mid_block_add_attention: fields.flag('mid_block_add_attention', true),
     use_quant_conv: fields.flag('use_quant_conv', true),

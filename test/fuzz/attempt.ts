@@ -12,16 +12,16 @@ export async function attempt({ parse, where }: Target, path: string, input: Buf
   rmSync(path, { force: true }) // ext4 waits for the disk where a file is written over
   writeFileSync(path, input)
   const [began, before] = [process.cpuUsage(), process.resourceUsage().maxRSS]
-  let problem: string | null = null
+  let [problem, stopped]: [string | null, boolean] = [null, false]
   try {
     await parse(path)
   } catch (error) {
     problem = problemOf(error, path, where)
-    if (problem === null && (error as Error).message.includes('was stopped')) return null // by a bound of its own
+    stopped = problem === null && (error as Error).message.includes('was stopped') // by a bound of its own
   }
   const { user, system } = process.cpuUsage(began)
   const grown = 1024 * (process.resourceUsage().maxRSS - before)
-  if (user + system > MOST_SECONDS * 1e6) return `took ${((user + system) / 1e6).toFixed(1)} s of processor time`
+  if (!stopped && user + system > MOST_SECONDS * 1e6) return `took ${((user + system) / 1e6).toFixed(1)} s of processor time`
   return grown > MOST_GROWTH ? `took ${Math.round(grown / 2 ** 20)} MB` : problem
 }
 

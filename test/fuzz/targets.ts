@@ -272,6 +272,22 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       promptRows(read)
     },
   },
+  gsm8k: {
+    file: 'rows.jsonl',
+    texts: ['{"question": "q", "answer": "May: 48/2 = <<48/2=24>>24 clips.\\n#### 1,250"}\n'],
+    words: ['####', '<<', '>>'],
+    async parse(path) {
+      ;(await import('../../src/datasets/gsm8k.js')).gsm8k(path)
+    },
+  },
+  edits: {
+    file: 'rows.jsonl',
+    texts: ['{"source": "rgb.png", "instruction": "a", "target": "rgb.png", "mask": "rgb.png"}\n'],
+    beside: [`${images}/rgb.png`],
+    async parse(path) {
+      await (await import('../../src/datasets/imageEdits.js')).imageEdits(path, { maxPixels: 1e6 }).read()
+    },
+  },
   mathVista: {
     file: 'testmini.json',
     texts: ['{"1": {"question": "q", "image": "a.png", "answer": "4", "question_type": "free_form", "answer_type": "integer", "choices": ["a"], "precision": 1, "metadata": {}}}'], // prettier-ignore
