@@ -55,6 +55,7 @@ export async function modelDirectory(name: string, progress: Progress = toStderr
 /** No part begins with a dot, so that none leads out of the cache. */
 const ID = /^(\w[\w.-]*\/\w[\w.-]*)(?:@(\w[\w.-]*(?:\/\w[\w.-]*)*))?$/
 const COMMIT = /^[0-9a-f]{40}$/
+const HASH = /^([0-9a-f]{40}|[0-9a-f]{64})$/
 
 interface Repository {
   commit: string
@@ -100,10 +101,11 @@ async function list(name: string, id: string, revision: string): Promise<Reposit
     throw new Error(
       `${name}: no weights among ${excerpt(names.join(', '), 500)}. Needed model.safetensors or its like: other formats may run code when they are read. Convert them, or choose a repository that has it.`,
     )
-  return {
-    commit: sha,
-    files: files.map(({ rfilename, size, blobId, lfs }) => ({ path: rfilename, size, hash: lfs?.sha256 ?? blobId })),
-  }
+  const listed = files.map(({ rfilename, size, blobId, lfs }) => ({ path: rfilename, size, hash: lfs?.sha256 ?? blobId })) // prettier-ignore
+  const unsound = listed.find(({ hash }) => typeof hash !== 'string' || !HASH.test(hash)) // before it names a file of the cache
+  if (unsound)
+    throw new Error(`${name}: ${excerpt(unsound.path)}: its checksum is ${excerpt(unsound.hash)}, needed a SHA-1 or SHA-256. Check HF_ENDPOINT.`) // prettier-ignore
+  return { commit: sha, files: listed }
 }
 
 interface Sibling {
@@ -130,8 +132,6 @@ async function limited(response: Response, most: number): Promise<unknown> {
 
 /** Downloads a file, going on where an earlier attempt or run stopped. */
 async function download(url: string, blob: string, file: HubFile, progress: Progress): Promise<void> {
-  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(file.hash))
-    throw new Error(`${url}: its checksum is ${file.hash}, needed a SHA-1 or SHA-256. Check HF_ENDPOINT.`)
   const incomplete = `${blob}.incomplete`
   for (let attempt = 1; (await sizeOf(incomplete)) < file.size || !existsSync(incomplete); attempt++) {
     try {
