@@ -60,7 +60,7 @@ export function imageRows<const C extends Readonly<Record<string, ImageColumn>>,
       if (kind === 'text') values[column] = text
       else {
         const picture = await readPicture(resolve(dirname(path), text), options).catch((error: Error) => {
-          throw new Error(`${where}, ${column}: ${error.message}`, { cause: error })
+          throw new Error(`${where}, ${column}: ${error.message.slice(0, 500)}`, { cause: error })
         })
         values[column] = kind === 'mask' ? maskOf(picture) : picture
       }

@@ -21,7 +21,8 @@ export async function attempt({ parse, where }: Target, path: string, input: Buf
   }
   const { user, system } = process.cpuUsage(began)
   const grown = 1024 * (process.resourceUsage().maxRSS - before)
-  if (!stopped && user + system > MOST_SECONDS * 1e6) return `took ${((user + system) / 1e6).toFixed(1)} s of processor time`
+  if (!stopped && user + system > MOST_SECONDS * 1e6)
+    return `took ${((user + system) / 1e6).toFixed(1)} s of processor time`
   return grown > MOST_GROWTH ? `took ${Math.round(grown / 2 ** 20)} MB` : problem
 }
 

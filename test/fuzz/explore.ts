@@ -30,8 +30,10 @@ async function run(input: Buffer): Promise<boolean> {
   const problem = await attempt(target, path, input)
   if (problem === null) return true
   const kind = problem.replace(/\d+|"[^"]*"/g, '#')
-  if (!failures.has(kind)) failures.set(kind, save(input, 'failed-'))
-  if (failures.get(kind)!) console.log(JSON.stringify({ failure: problem, input: failures.get(kind) }))
+  if (!failures.has(kind)) {
+    failures.set(kind, save(input, 'failed-'))
+    console.log(JSON.stringify({ failure: problem, input: failures.get(kind) }))
+  }
   return false
 }
 

@@ -20,24 +20,23 @@ async function fuzz(name: string, seconds: number): Promise<number> {
   const folder = join('runs/fuzz', name)
   rmSync(join(folder, 'input'), { recursive: true, force: true })
   const path = prepare(target, join(folder, 'input'))
-  const failures = new Map<string, string>()
+  const failures = new Map<string, string>() // by the file that has the input
   const [began, total] = [Date.now(), { executions: 0, parts: 0, inputs: 0 }]
   while (Date.now() - began < 1000 * seconds - 1000 && failures.size < 10) {
     const left = seconds - (Date.now() - began) / 1000
-    const { last, end } = await explore(name, left, folder, path, failure =>
-      failures.set(failure.failure, failure.input),
-    )
+    const { last, end } = await explore(name, left, folder, path, ({ failure, input }) => failures.set(input, failure))
     total.executions += last.executions
     total.parts = Math.max(total.parts, last.parts)
     total.inputs = Math.max(total.inputs, last.inputs)
     if (end === null) break
     const problem = await outcome(target, path, end)
     if (problem === null) continue // its own thread ended it with an Error
+    if ([...failures.values()].includes(problem)) continue
     const file = join(folder, `failed-${failures.size}`)
     writeFileSync(file, readFileSync(path))
-    failures.set(problem, file)
+    failures.set(file, problem)
   }
-  for (const [failure, file] of failures) console.error(`${name}: ${failure} (${file})`)
+  for (const [file, failure] of failures) console.error(`${name}: ${failure} (${file})`)
   console.log(`fuzz ${name}: ${total.executions} inputs in ${Math.round((Date.now() - began) / 1000)} s, ${total.parts} parts of code seen, ${total.inputs} inputs kept, ${failures.size} failures`) // prettier-ignore
   return failures.size
 }
