@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadTokenizer, paddedIds, type Message, type Tokenizer } from '../../src/io/tokenizer.js'
+import { hasChatTemplate, loadTokenizer, paddedIds, type Message, type Tokenizer } from '../../src/io/tokenizer.js'
 import { fixture } from '../models/fixture.js'
 
 interface Expected {
@@ -58,6 +58,7 @@ describe('tokenizer', () => {
     const dir = await mkdtemp(join(tmpdir(), 'tokenizer-'))
     await cp(fixture('qwen2'), dir, { recursive: true })
     const template = await readFile(join(dir, 'chat_template.jinja'), 'utf8')
+    assert.deepEqual(await Promise.all([dir, fixture('blip2')].map(hasChatTemplate)), [true, false])
     await rm(join(dir, 'chat_template.jinja'))
     const bare = await loadTokenizer(dir)
     assert.throws(

@@ -76,9 +76,9 @@ describe('rows as TRL cuts and masks them', function () {
     const path = join(dir, 'chat_template.jinja')
     const spaced = await readFile(path, 'utf8')
     await rm(path)
-    const hub = spaced.replace('<|im_start|>assistant \n', '<|im_start|>assistant\n') // as at the hub; transformers' tests have it, too
-    assert.notEqual(hub, spaced)
-    await writeFile(join(dir, 'chat_template.json'), JSON.stringify({ chat_template: hub }))
+    const given = spaced.replace('<|im_start|>assistant \n', '<|im_start|>assistant\n') // as in transformers' tests of its processor
+    assert.notEqual(given, spaced)
+    await writeFile(join(dir, 'chat_template.json'), JSON.stringify({ chat_template: given }))
     const seeing = await loadPolicy(dir, { tune_mm_vision: true }) // which keeps pictures with the rows
     const prompt = { prompt: [{ role: 'user', content: 'What is here?' }], images: [picture(0, 16, 16)] }
     for (const options of [{}, { assistant_only_loss: true }]) {
