@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { FlatTable } from './flatTable.js'
 import type { Row } from './jsonl.js'
 
 const MOST_MESSAGE = 1e9 // bytes
@@ -47,7 +48,7 @@ function need(sound: boolean, found: string): void {
 const [SCHEMA, DICTIONARY_BATCH, RECORD_BATCH] = [1, 2, 3]
 
 /** A message is a marker, the length of its header, the header, which is a FlatBuffer, and a body. */
-function* messages(file: number): Generator<{ kind: number; header: Table; body: Buffer }> {
+function* messages(file: number): Generator<{ kind: number; header: FlatTable; body: Buffer }> {
   const { size } = fstatSync(file)
   const read = (at: number, length: number): Buffer => {
     need(length >= 0 && at + length <= size, `${length} bytes from byte ${at} on, of ${size} in the file`)
@@ -67,67 +68,10 @@ function* messages(file: number): Generator<{ kind: number; header: Table; body:
     const length = start.readInt32LE(4)
     if (length === 0) return
     const view = new DataView(read(at + 8, length).buffer)
-    const message = new Table(view, view.getUint32(0, true))
+    const message = new FlatTable(view, view.getUint32(0, true))
     const body = read(at + 8 + length, message.long(3))
     yield { kind: message.byte(1), header: message.table(2), body }
     at += 8 + length + body.length
-  }
-}
-
-/** A table of a FlatBuffer: its fields by their numbers; one that is left out has the value given. */
-class Table {
-  constructor(
-    readonly view: DataView,
-    readonly start: number,
-  ) {}
-
-  /** Where a field stands; 0: nowhere. */
-  place(field: number): number {
-    const vtable = this.start - this.view.getInt32(this.start, true)
-    const entry = 4 + 2 * field
-    const offset = entry < this.view.getUint16(vtable, true) ? this.view.getUint16(vtable + entry, true) : 0
-    return offset && this.start + offset
-  }
-  byte(field: number, missing = 0): number {
-    return this.place(field) ? this.view.getUint8(this.place(field)) : missing
-  }
-  short(field: number, missing = 0): number {
-    return this.place(field) ? this.view.getInt16(this.place(field), true) : missing
-  }
-  int(field: number, missing = 0): number {
-    return this.place(field) ? this.view.getInt32(this.place(field), true) : missing
-  }
-  long(field: number): number {
-    return this.place(field) ? Number(this.view.getBigInt64(this.place(field), true)) : 0
-  }
-  table(field: number): Table {
-    need(this.place(field) > 0, `a header without its field ${field}`)
-    return this.#at(this.place(field))
-  }
-  tables(field: number): Table[] {
-    return this.#entries(field, 4).map(at => this.#at(at))
-  }
-  /** Entries of so many integers of 64 bits. */
-  longs(field: number, width: number): number[][] {
-    return this.#entries(field, 8 * width).map(at =>
-      Array.from({ length: width }, (_, i) => Number(this.view.getBigInt64(at + 8 * i, true))),
-    )
-  }
-  text(field: number): string {
-    if (!this.place(field)) return ''
-    const at = this.place(field) + this.view.getUint32(this.place(field), true)
-    return Buffer.from(this.view.buffer as ArrayBuffer, at + 4, this.view.getUint32(at, true)).toString()
-  }
-
-  #at(place: number): Table {
-    return new Table(this.view, place + this.view.getUint32(place, true))
-  }
-  #entries(field: number, bytes: number): number[] {
-    if (!this.place(field)) return []
-    const at = this.place(field) + this.view.getUint32(this.place(field), true)
-    const length = this.view.getUint32(at, true)
-    need(at + 4 + length * bytes <= this.view.byteLength, `a list of ${length} in a header of ${this.view.byteLength} bytes`) // prettier-ignore
-    return Array.from({ length }, (_, i) => at + 4 + i * bytes)
   }
 }
 
@@ -138,16 +82,16 @@ interface Field {
   name: string
   type: string
   /** What the type has besides, as Schema.fbs numbers it. */
-  options: Table
+  options: FlatTable
   children: Field[]
   /** Of values that stand in a dictionary: which, and the type Int of their indices. */
-  dictionary: { id: number; index: Table | null } | null
+  dictionary: { id: number; index: FlatTable | null } | null
 }
 
-function readFields(schema: Table): Field[] {
+function readFields(schema: FlatTable): Field[] {
   if (schema.short(0) !== 0) throw new Error('big-endian values. Write the file on a little-endian machine.')
   let count = 0
-  const read = (table: Table, depth: number): Field => {
+  const read = (table: FlatTable, depth: number): Field => {
     if (++count > MOST_FIELDS) throw new Error(`more than ${MOST_FIELDS} fields. Write fewer columns.`)
     if (depth > DEEPEST) throw new Error(`fields nested deeper than ${DEEPEST}. Write flatter columns.`)
     const encoding = table.place(4) ? table.table(4) : null
@@ -186,7 +130,7 @@ class Batch {
   readonly #counts: Iterator<number[]>
 
   constructor(
-    header: Table,
+    header: FlatTable,
     readonly body: Buffer,
     readonly dictionaries: Dictionaries,
     readonly room: Room,
@@ -226,7 +170,7 @@ class Batch {
 
 const next = (entries: Iterator<number[]>): number[] => (entries.next().value as number[] | undefined) ?? []
 
-function addDictionary(fields: Field[], header: Table, body: Buffer, dictionaries: Dictionaries, room: Room): void {
+function addDictionary(fields: Field[], header: FlatTable, body: Buffer, dictionaries: Dictionaries, room: Room): void {
   const id = header.long(0)
   const find = (among: Field[]): Field | undefined => {
     for (const field of among) {
