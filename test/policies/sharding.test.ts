@@ -100,7 +100,7 @@ describe('sharding of a policy', function () {
 
   it('training a model that sees, with its tower, gives the losses of one device', async () => {
     const prompts = [1, 2, 3, 4].map(n => ({ prompt: 'What?', images: [picture(n, 16, 8 * n)] }))
-    const tower = { tune_mm_vision: true }
+    const tower = { tune_mm_vision: true, gradient_checkpointing: false } // compiles sooner
     agree(await trained({ ...FOUR, ...tower }, 'blip2', prompts), await trained(tower, 'blip2', prompts)) // with OPT
   })
 
