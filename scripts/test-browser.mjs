@@ -19,7 +19,7 @@ ${rule}`)
 
 const files = process.argv.slice(2).length > 0 ? process.argv.slice(2) : ['dist/test/browser/comparison.js']
 process.env.CHROMIUM = chromium
-process.env.XLA_FLAGS ??= '' // timings are of optimised programs, which .mocharc.cjs forgoes
+if (process.env.XLA_FLAGS === undefined) process.env.XLA_FLAGS = '' // timings are of optimised programs, which .mocharc.cjs forgoes
 process.exit(
   runNode('node_modules/mocha/bin/mocha.js', ['--reporter', 'scripts/mocha-reporter.mjs', '--bail', ...files]),
 )
