@@ -1,6 +1,7 @@
 import { ExecutableCache, programKey } from './cache.js'
 import { Trace, livePending, recorded } from './graph.js'
 import type { Node, ValueType } from './graph.js'
+import { mappingsScarce } from './mappings.js'
 import { PjrtApi } from './pjrt/api.js'
 import { PjrtClient } from './pjrt/client.js'
 import type { CreateOptions, DeviceBuffer, Executable } from './pjrt/client.js'
@@ -13,6 +14,7 @@ import type { Mesh } from './sharding.js'
 
 const RETRACES_KEPT = 100
 const PROGRAMS_KEPT = 512 // in memory; small ones, as lazy graphs make them, take 0.13 MB each
+const COUNTED_EACH = 16 // programs: counting mappings takes up to 40 ms
 const LAZY_BOUND = 4096 // waiting operations before the graph is cut unasked
 
 /** Compiles and runs graphs on one PJRT client. There is one engine a process. */
@@ -21,6 +23,7 @@ export class Engine {
   /** By {@link programKey}. One that is dropped lives on while a jitted function holds it. */
   private readonly programs = new Map<string, { executable: Executable; used: number }>()
   private uses = 0
+  private kept = 0
   private readonly compiling = new Map<string, Promise<Executable>>()
 
   constructor(
@@ -140,13 +143,16 @@ export class Engine {
     return known.executable
   }
 
-  /** Keeps a program in place of the one that was not used for longest. */
+  /** Keeps a program in place of the one that was not used for longest; of half of them, where memory mappings are scarce. */
   private keep(key: string, text: string, executable: Executable): Executable {
     dump(executable, key, text)
     this.programs.set(key, { executable, used: this.uses++ })
-    if (this.programs.size > this.programsKept) {
-      const [[oldest]] = [...this.programs].sort(([, a], [, b]) => a.used - b.used) as [[string, unknown]]
-      this.programs.delete(oldest)
+    const many = this.programs.size - this.programsKept
+    const scarce = ++this.kept % COUNTED_EACH === 0 && mappingsScarce()
+    const dropped = scarce ? this.programs.size / 2 : many
+    if (dropped > 0) {
+      const oldest = [...this.programs].sort(([, a], [, b]) => a.used - b.used).slice(0, dropped)
+      for (const [key] of oldest) this.programs.delete(key)
     }
     return executable
   }
