@@ -1,4 +1,4 @@
-import { excerpt } from '../io/excerpt.js'
+import { excerpt, fieldNames } from '../io/excerpt.js'
 import { jsonLines } from './jsonl.js'
 import type { Message } from '../io/tokenizer.js'
 
@@ -52,9 +52,6 @@ export function gsm8k(path: string, { instruction = INSTRUCTION }: Gsm8kOptions 
 function textField(row: Record<string, unknown>, field: string, where: string): string {
   const value = row[field]
   if (typeof value === 'string' && value.trim() !== '') return value
-  const got =
-    value === undefined
-      ? `is missing (got ${Object.keys(row).join(', ').slice(0, 200) || 'no field'})`
-      : `is ${excerpt(value)}`
+  const got = value === undefined ? `is missing (got ${fieldNames(row, 'no field')})` : `is ${excerpt(value)}`
   throw new Error(`${where}: field "${field}" ${got}, needed a text. Each line holds question and answer.`)
 }

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path'
-import { excerpt } from '../io/excerpt.js'
+import { excerpt, fieldNames } from '../io/excerpt.js'
 import { readImage, type RgbImage } from '../io/images.js'
 import { resize } from '../io/resize.js'
 import { jsonLines, type Row } from './jsonl.js'
@@ -83,9 +83,7 @@ function textOf(row: Row, { fields, optional }: ImageColumn, where: string): str
   const value = field && row[field]
   if (typeof value === 'string' && value !== '') return value
   const names = fields.map(name => `"${name}"`).join(' or ')
-  const got = field
-    ? `is ${excerpt(value)}`
-    : `is missing (got ${Object.keys(row).join(', ').slice(0, 200) || 'no field'})`
+  const got = field ? `is ${excerpt(value)}` : `is missing (got ${fieldNames(row, 'no field')})`
   throw new Error(`${where}: field ${names} ${got}, needed a text.`)
 }
 

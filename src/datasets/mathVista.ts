@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { readRows } from './readRows.js'
 import type { Row } from './jsonl.js'
 import type { StoredPrompt } from './visionRows.js'
-import { excerpt } from '../io/excerpt.js'
+import { shown } from '../io/excerpt.js'
 import { readImage } from '../io/images.js'
 import { readJson } from '../io/json.js'
 
@@ -72,8 +72,6 @@ export function mathVistaPrompts(
     },
   }))
 }
-
-const shown = (value: unknown): string => (value === undefined ? 'missing' : excerpt(value))
 
 /** An object of problems; the number is a problem's `pid` where it has none. */
 async function byNumber(path: string): Promise<Row[]> {

@@ -1,3 +1,4 @@
+import { fieldNames } from '../io/excerpt.js'
 import { isConversation, type Message } from '../io/tokenizer.js'
 import type { Row } from './jsonl.js'
 
@@ -86,7 +87,7 @@ function read(row: Row, column: string, where: string): TextOrMessages {
   if (isConversation(plain)) return plain
   const got =
     value === undefined
-      ? `is missing (got ${Object.keys(row).join(', ').slice(0, 200) || 'no column'})`
+      ? `is missing (got ${fieldNames(row, 'no column')})`
       : `is ${JSON.stringify(value)?.slice(0, 60)}`
   throw new Error(`${where}: column ${column} ${got}, needed a text or messages [{ role, content }, …].`)
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { requireOneOf } from '../config.js'
-import { excerpt } from '../io/excerpt.js'
+import { shown } from '../io/excerpt.js'
 import { readImage, type RgbImage } from '../io/images.js'
 import { isMixed, type ContentPart, type MixedMessage } from '../io/tokenizer.js'
 import type { VideoSampling } from '../io/sampleVideo.js'
@@ -204,5 +204,3 @@ function metaOf(meta: unknown, where: string): VideoSampling {
   }
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
 }
-
-const shown = (value: unknown): string => (value === undefined ? 'missing' : excerpt(value))

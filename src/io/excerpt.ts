@@ -4,6 +4,13 @@ export function excerpt(value: unknown, most = 60): string {
   return text.length > most ? `${text.slice(0, most)}…` : text
 }
 
+/** The same of a field that may not be there. */
+export const shown = (value: unknown): string => (value === undefined ? 'missing' : excerpt(value))
+
+/** The names of a row's fields, of many the first.
+ * @param none said where there are none */
+export const fieldNames = (row: object, none: string): string => Object.keys(row).join(', ').slice(0, 200) || none
+
 function jsonOf(value: unknown): string {
   try {
     return JSON.stringify(value) ?? String(value)

@@ -91,7 +91,6 @@ export function autoencoderKlConfig(fields: Fields): AutoencoderKlConfig {
     widths.length > 32 ||
     !widths.every(n => Number.isInteger(n) && n > 0)
   )
-    // prettier-ignore
     fields.fail('block_out_channels', 'a list of at most 32 integers ≥ 1')
   for (const [name, type] of Object.entries({
     down_block_types: 'DownEncoderBlock2D',
